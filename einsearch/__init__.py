@@ -1,0 +1,55 @@
+"""einsearch: a search engine for linear layers.
+
+Every linear operator that an Einstein summation can express is a candidate to replace the dense
+matrices of a transformer; this package enumerates them, trains them under a FLOP budget and says what
+compute each saves against dense.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from einsearch.errors import EinsearchError as EinsearchError
+    from einsearch.layers.linear import EinsumLinear as EinsumLinear
+    from einsearch.layers.parametrize import param_groups as param_groups
+    from einsearch.proxy.protocol import Protocol as Protocol
+    from einsearch.search.config import StudyConfig as StudyConfig
+    from einsearch.search.study import Study as Study
+    from einsearch.space.candidate import Candidate as Candidate
+    from einsearch.space.candidate import ModelShape as ModelShape
+    from einsearch.space.einsum import Einsum as Einsum
+    from einsearch.space.families import classify as classify
+    from einsearch.space.notation import parse as parse
+    from einsearch.space.operator import operator as operator
+    from einsearch.space.search_space import SearchSpace as SearchSpace
+    from einsearch.space.taxonomy import taxonomy as taxonomy
+
+_HOME = {
+    "Candidate": "space.candidate",
+    "EinsearchError": "errors",
+    "Einsum": "space.einsum",
+    "EinsumLinear": "layers.linear",
+    "ModelShape": "space.candidate",
+    "Protocol": "proxy.protocol",
+    "SearchSpace": "space.search_space",
+    "Study": "search.study",
+    "StudyConfig": "search.config",
+    "classify": "space.families",
+    "operator": "space.operator",
+    "param_groups": "layers.parametrize",
+    "parse": "space.notation",
+    "taxonomy": "space.taxonomy",
+}
+
+__all__ = [*_HOME, "__version__"]  # noqa: PLE0604 (names of lazy attributes)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used: the symbolic part works without importing torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'einsearch' has no attribute {name!r}")
+    return getattr(import_module(f"einsearch.{_HOME[name]}"), name)

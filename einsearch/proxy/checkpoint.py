@@ -1,0 +1,108 @@
+"""Checkpoints of a trial: a folder with tensors (safetensors) and what is not a tensor (JSON).
+
+Written under a temporary name, synced and renamed, so that a folder with the final name is whole.
+Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from einsearch.errors import EinsearchError
+
+_TENSORS, _FACTS = "tensors.safetensors", "training.json"
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingState:
+    """What training needs beside tensors to continue bit for bit.
+
+    Batches follow from the seed and the step, so the step is the whole data-order state. loss_sum and
+    loss_count are the training losses since the last recorded point. seconds: spent training so far.
+    """
+
+    key: str
+    seed: int
+    setting: str
+    step: int
+    seconds: float
+    loss_sum: float
+    loss_count: int
+
+
+def save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
+    """Write a checkpoint to `folder`, which appears whole or not at all."""
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
+        tensors[f"model.{name}"] = parameter.detach()
+        for moment in _MOMENTS:
+            tensors[f"{moment}.{name}"] = optimizer.state[parameter][moment]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
+    partial.mkdir()
+    try:
+        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, partial / _TENSORS)
+        (partial / _FACTS).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
+        for file in (partial / _TENSORS, partial / _FACTS):
+            _sync(file)
+        if folder.exists():
+            # A lost segment had written it: training is deterministic, so the two are the same.
+            shutil.rmtree(folder)
+        os.rename(partial, folder)
+        _sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def load_model(folder: Path, model: nn.Module) -> TrainingState:
+    """Put the checkpoint's weights into `model` and return the rest of its state.
+
+    Raises EinsearchError where the checkpoint is missing or belongs to another model.
+    """
+    tensors, state = _read(folder)
+    try:
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(tensors[f"model.{name}"])
+    except (KeyError, RuntimeError) as error:
+        raise EinsearchError(f"checkpoint {folder} does not fit the model: {error}") from None
+    return state
+
+
+def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
+    """As :func:`load_model`, with the optimizer's moments."""
+    state = load_model(folder, model)
+    tensors, _ = _read(folder)
+    for name, parameter in model.named_parameters():
+        moments = {m: tensors[f"{m}.{name}"].to(parameter.device) for m in _MOMENTS}
+        # Fused AdamW keeps its step on the device of the parameter.
+        step = torch.tensor(float(state.step), device=parameter.device)
+        optimizer.state[parameter] = {"step": step, **moments}
+    return state
+
+
+def _read(folder: Path) -> tuple[dict[str, Tensor], TrainingState]:
+    try:
+        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+        return load_file(folder / _TENSORS), TrainingState(**facts)
+    except (OSError, ValueError, TypeError) as error:
+        raise EinsearchError(f"checkpoint {folder} cannot be read: {error}") from None
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

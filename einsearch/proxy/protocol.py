@@ -1,0 +1,103 @@
+"""How a trial is trained: everything but the candidate and its seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from einsearch.errors import EinsearchError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """Hyper-parameters of proxy training. Two losses compare only under the same protocol.
+
+    context: tokens of a sequence. batch: sequences of a step. learning_rate: Adam's at base_width with
+    an MLP expansion of base_ffn_expansion (muP scales it from there; 1 is the paper's choice).
+    warmup_steps: linear warm-up, constant after. clip: norm of the gradient. residual: branches are
+    scaled by sqrt(3 / depth) (`paper`) or 1 / depth (`completep`). embedding_std: of the token and
+    position embeddings at start. validation_sequences: of the fixed validation set.
+    evaluations_per_octave: validation losses for each doubling of FLOPs.
+    """
+
+    context: int = 64
+    batch: int = 32
+    learning_rate: float = 3e-3
+    base_width: int = 64
+    base_ffn_expansion: int = 4
+    warmup_steps: int = 10
+    beta1: float = 0.9
+    beta2: float = 0.95
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    residual: str = "paper"
+    embedding_std: float = 0.1
+    validation_sequences: int = 128
+    evaluations_per_octave: int = 2
+
+    def __post_init__(self) -> None:
+        for name in (
+            "context",
+            "batch",
+            "base_width",
+            "base_ffn_expansion",
+            "validation_sequences",
+            "evaluations_per_octave",
+        ):
+            if getattr(self, name) < 1:
+                raise EinsearchError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.warmup_steps < 0:
+            raise EinsearchError(f"warmup_steps is {self.warmup_steps}; it must be at least 0")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise EinsearchError(f"learning_rate is {self.learning_rate}; it must be a positive number")
+        if self.residual not in ("paper", "completep"):
+            raise EinsearchError(f"residual is {self.residual!r}; known: paper, completep")
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.context * self.batch
+
+    def residual_scale(self, depth: int) -> float:
+        """What a residual branch is multiplied by, in a model of `depth` blocks."""
+        return math.sqrt(3 / depth) if self.residual == "paper" else 1 / depth
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of 0-based step `step`, before the muP multipliers."""
+        if step >= self.warmup_steps:
+            return self.learning_rate
+        return self.learning_rate * (step + 1) / self.warmup_steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A protocol and where it runs: what two runs must share for their losses to be compared.
+
+    code: version and digest of the training code. data_hash: of the corpus. torch: its version.
+    device: kind of device (`cpu` or `cuda`). precision: of the matrix products.
+    """
+
+    protocol: Protocol
+    code: str
+    data_name: str
+    data_hash: str
+    torch: str
+    device: str
+    precision: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Setting:
+        return cls(**(data | {"protocol": Protocol(**data["protocol"])}))
+
+    @property
+    def id(self) -> str:
+        """16 hex digits of all the fields but the data's name."""
+        fields = self.to_json()
+        del fields["data_name"]
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,230 @@
+"""The training loop of one trial, one segment (checkpoint to checkpoint) at a time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from einsearch.proxy import checkpoint
+from einsearch.proxy.batches import Batches
+from einsearch.proxy.corpus import Corpus
+from einsearch.proxy.device import autocast, peak_memory_bytes, synchronize
+from einsearch.proxy.flops import flops_per_step
+from einsearch.proxy.gpt2 import ProxyGPT2
+from einsearch.proxy.protocol import Setting
+from einsearch.proxy.vocabulary import VOCABULARY_SIZE
+from einsearch.space.candidate import Candidate
+
+_CHECK_EVERY = 10
+"""Steps between two looks at the training loss: on a GPU each look waits for the device."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A piece of one trial's training: steps `start`..`end`, evaluated after the steps `evaluate_at`.
+
+    folder: where the trial's checkpoints lie, as `step-N`. implementation: of the linear layers.
+    """
+
+    candidate: Candidate
+    seed: int
+    start: int
+    end: int
+    evaluate_at: tuple[int, ...]
+    folder: Path
+    implementation: str = "auto"
+
+    def checkpoint(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One evaluation. flops: training FLOPs so far; losses in nats a symbol; seconds: of training so far.
+
+    train_loss is the mean over the steps since the point before.
+    """
+
+    step: int
+    flops: int
+    train_loss: float
+    validation_loss: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentResult:
+    """What a segment came to. `end` is less than asked where it was stopped or diverged (`failure` says how).
+
+    seconds: spent in training steps, evaluation and checkpoints apart. busy_seconds: those included.
+    """
+
+    end: int
+    points: tuple[Point, ...]
+    seconds: float
+    busy_seconds: float
+    tokens: int
+    checkpoint: Path | None
+    failure: str | None
+    implementations: tuple[str, ...]
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A sign of life: steps done, the latest mean training loss, training FLOPs a second of this segment."""
+
+    step: int
+    loss: float
+    flops_per_second: float
+
+
+def never() -> bool:
+    return False
+
+
+def ignore(_: Progress) -> None:
+    return None
+
+
+def optimizer_of(model: ProxyGPT2, setting: Setting) -> torch.optim.AdamW:
+    """Fused AdamW with one group for every learning-rate multiplier (kept as the group's `multiplier`)."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for _, parameter, multiplier in model.learning_rate_multipliers():
+        groups.setdefault(multiplier, []).append(parameter)
+    protocol = setting.protocol
+    return torch.optim.AdamW(
+        [{"params": parameters, "multiplier": multiplier} for multiplier, parameters in groups.items()],
+        lr=protocol.learning_rate,
+        betas=(protocol.beta1, protocol.beta2),
+        eps=protocol.epsilon,
+        weight_decay=protocol.weight_decay,
+        fused=True,
+    )
+
+
+@torch.no_grad()
+def validation_loss(model: ProxyGPT2, windows: Tensor, setting: Setting) -> float:
+    """Mean loss over all windows, in batches of the protocol's size."""
+    total = torch.zeros((), dtype=torch.float64, device=windows.device)
+    for batch in windows.split(setting.protocol.batch):
+        with autocast(setting):
+            total += model.loss(batch).double() * len(batch)
+    return (total / len(windows)).item()
+
+
+def train_segment(
+    segment: Segment,
+    setting: Setting,
+    corpus: Corpus,
+    device: torch.device,
+    *,
+    on_progress: Callable[[Progress], None] = ignore,
+    should_stop: Callable[[], bool] = never,
+) -> SegmentResult:
+    """Train from checkpoint `start` to `end`, evaluating on the way, and leave a checkpoint there.
+
+    With the same candidate, seed, setting and machine the losses are bit-identical however training is
+    cut into segments. A loss that is not finite, or above that of a uniform guess after warm-up, ends
+    the segment as failed.
+    """
+    began = time.perf_counter()
+    protocol = setting.protocol
+    model = ProxyGPT2(segment.candidate, protocol, segment.seed, segment.implementation).to(device)
+    optimizer = optimizer_of(model, setting)
+    loss_sum, loss_count, seconds_before = 0.0, 0, 0.0
+    if segment.start:
+        state = checkpoint.load(segment.checkpoint(segment.start), model, optimizer)
+        loss_sum, loss_count, seconds_before = state.loss_sum, state.loss_count, state.seconds
+    batches = Batches(
+        corpus=corpus, context=protocol.context, batch=protocol.batch, seed=segment.seed
+    )
+    validation = torch.from_numpy(batches.validation(protocol.validation_sequences)).to(device)
+    step_flops = flops_per_step(segment.candidate, protocol.context, protocol.batch)
+    uniform = math.log(VOCABULARY_SIZE)
+
+    step, seconds, points, failure = segment.start, 0.0, [], None
+    pending: list[Tensor] = []
+    started = time.perf_counter()
+    while step < segment.end and failure is None and not should_stop():
+        window = torch.from_numpy(batches.train(step)).to(device, non_blocking=True)
+        for group in optimizer.param_groups:
+            group["lr"] = protocol.learning_rate_at(step) * group["multiplier"]
+        with autocast(setting):
+            loss = model.loss(window)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), protocol.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        pending.append(loss.detach())
+        step += 1
+
+        evaluate = step in segment.evaluate_at
+        if not (evaluate or step == segment.end or step % _CHECK_EVERY == 0):
+            continue
+        losses = torch.stack(pending).tolist()
+        pending.clear()
+        loss_sum, loss_count = sum(losses, loss_sum), loss_count + len(losses)
+        mean = sum(losses) / len(losses)
+        synchronize(device)
+        now = time.perf_counter()
+        seconds, started = seconds + now - started, now
+        done = step - segment.start
+        on_progress(Progress(step=step, loss=mean, flops_per_second=done * step_flops / seconds))
+        if not math.isfinite(mean):
+            failure = f"diverged: training loss is {mean} by step {step}"
+        elif mean > uniform + 0.5 and step > protocol.warmup_steps:
+            failure = f"diverged: training loss {mean:.3f} by step {step}, a uniform guess has {uniform:.3f}"
+        elif evaluate:
+            points.append(
+                Point(
+                    step=step,
+                    flops=step * step_flops,
+                    train_loss=loss_sum / loss_count,
+                    validation_loss=validation_loss(model, validation, setting),
+                    seconds=seconds_before + seconds,
+                )
+            )
+            loss_sum, loss_count = 0.0, 0
+            if not math.isfinite(points[-1].validation_loss):
+                failure = f"diverged: validation loss is {points.pop().validation_loss} at step {step}"
+            started = time.perf_counter()
+
+    if pending:
+        losses = torch.stack(pending).tolist()
+        loss_sum, loss_count = sum(losses, loss_sum), loss_count + len(losses)
+        seconds += time.perf_counter() - started
+    path = None
+    if failure is None and step > segment.start:
+        path = segment.checkpoint(step)
+        checkpoint.save(
+            path,
+            model,
+            optimizer,
+            checkpoint.TrainingState(
+                key=segment.candidate.key,
+                seed=segment.seed,
+                setting=setting.id,
+                step=step,
+                seconds=seconds_before + seconds,
+                loss_sum=loss_sum,
+                loss_count=loss_count,
+            ),
+        )
+    return SegmentResult(
+        end=step,
+        points=tuple(points),
+        seconds=seconds,
+        busy_seconds=time.perf_counter() - began,
+        tokens=(step - segment.start) * protocol.tokens_per_step,
+        checkpoint=path,
+        failure=failure,
+        implementations=model.implementations_on(device),
+        peak_memory_bytes=peak_memory_bytes(device),
+    )

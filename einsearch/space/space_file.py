@@ -1,0 +1,112 @@
+"""The schema of `search_spaces/*.yaml`."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from einsearch.errors import EinsearchError
+from einsearch.space.einsum import Einsum
+from einsearch.space.families import NAMED, from_name
+from einsearch.space.notation import parse
+from einsearch.space.search_space import SearchSpace
+from einsearch.space.yaml_file import read_yaml
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Structure(_Strict):
+    """One listed structure: a theta or einsum string, or a family with its rank exponent."""
+
+    theta: str | None = None
+    family: str | None = None
+    rank: float | str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Structure:
+        if (self.theta is None) == (self.family is None):
+            raise ValueError("give either theta or family")
+        if self.theta is not None and self.rank is not None:
+            raise ValueError("rank goes with family; theta has its own rho")
+        if self.family is not None and self.family not in NAMED:
+            raise ValueError(f"unknown family {self.family!r}; known: {', '.join(NAMED)}")
+        try:
+            self.einsum()
+        except EinsearchError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def einsum(self) -> Einsum:
+        if self.theta is not None:
+            return parse(self.theta)
+        return from_name(str(self.family) if self.rank is None else f"{self.family}({self.rank})")
+
+
+class Continuous(_Strict):
+    """Every einsum of `factors` factors; the coordinates under `zero` are fixed to 0."""
+
+    factors: int = Field(default=2, ge=1, le=3)
+    zero: list[str] = []
+
+
+class Structures(_Strict):
+    """Either a list or a continuous space."""
+
+    listed: list[Structure] | None = Field(default=None, alias="list")
+    continuous: Continuous | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Structures:
+        if (self.listed is None) == (self.continuous is None):
+            raise ValueError("give either list or continuous")
+        if self.listed == []:
+            raise ValueError("the list is empty; name at least one structure")
+        return self
+
+
+class Model(_Strict):
+    """The transformer around the searched layers; widths left out are planned from the budget."""
+
+    widths: list[int] = []
+    depth: int = Field(default=2, ge=1)
+    head_size: int = Field(default=8, ge=1)
+    ffn_expansion: int = Field(default=4, ge=1)
+    sites: str = Field(default="same", pattern="^(same|separate)$")
+
+
+class SpaceFile(_Strict):
+    """A search space file."""
+
+    name: str
+    description: str = ""
+    structures: Structures
+    model: Model = Model()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SpaceFile:
+        try:
+            self.space()
+        except EinsearchError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def space(self) -> SearchSpace:
+        continuous = self.structures.continuous or Continuous()
+        return SearchSpace(
+            name=self.name,
+            description=self.description,
+            structures=tuple(s.einsum() for s in self.structures.listed or ()),
+            factors=continuous.factors,
+            zero=tuple(continuous.zero),
+            separate_sites=self.model.sites == "separate",
+            widths=tuple(self.model.widths),
+            depth=self.model.depth,
+            head_size=self.model.head_size,
+            ffn_expansion=self.model.ffn_expansion,
+        )
+
+
+def read_space(text: str, source: str) -> SearchSpace:
+    """A search space from YAML text; `source` names it in messages."""
+    return read_yaml(text, source, SpaceFile).space()

@@ -1,0 +1,54 @@
+"""The store: one open database, its parts one mixin each."""
+
+from types import TracebackType
+from typing import Self
+
+from einsearch.store.audit import Audits
+from einsearch.store.engine import make_engine, parse_url, prepare_sqlite, shown
+from einsearch.store.leases import Leases
+from einsearch.store.ledger import Ledger
+from einsearch.store.migrate import bring_to_head
+from einsearch.store.studies import Studies
+from einsearch.store.trials import Trials
+
+
+class Store(Studies, Leases, Trials, Ledger, Audits):
+    """Studies, trials and the FLOP ledger in a SQLite file or a PostgreSQL database.
+
+    Every writing method is one transaction, and all but `create_study` and `delete_study` name the epoch of
+    the driver's lease, checked in that transaction. A store may be shared by threads; a
+    process opens its own. `url` is for messages: it has no password.
+    """
+
+    @classmethod
+    def open(cls, url: str, *, create: bool = True) -> Self:
+        """Open the store at a URL; with `create`, make it or bring an old schema up to date.
+
+        Raises EinsearchError, in one line and never with a password, where there is no store, it is newer
+        than this einsearch, or the database cannot be used.
+        """
+        parsed = parse_url(url)
+        if parsed.drivername == "sqlite":
+            prepare_sqlite(parsed, create=create)
+        store = cls(make_engine(parsed), shown(parsed))
+        try:
+            bring_to_head(store, create=create)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
