@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -96,7 +97,7 @@ def _read(folder: Path) -> tuple[dict[str, Tensor], TrainingState]:
     try:
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
         return load_file(folder / _TENSORS), TrainingState(**facts)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise EinsearchError(f"checkpoint {folder} cannot be read: {error}") from None
 
 

@@ -23,6 +23,13 @@ ATTENTION_LOGIT_SCALE = 8.0
 class Block(nn.Module):
     """Attention and MLP, each normalised before and scaled into the residual stream."""
 
+    q: EinsumLinear
+    k: EinsumLinear
+    v: EinsumLinear
+    o: EinsumLinear
+    up: EinsumLinear
+    down: EinsumLinear
+
     def __init__(
         self, candidate: Candidate, protocol: Protocol, implementation: str, generator: torch.Generator
     ) -> None:

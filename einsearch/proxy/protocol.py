@@ -35,7 +35,7 @@ class Protocol:
     weight_decay: float = 0.0
     clip: float = 1.0
     residual: str = "paper"
-    embedding_std: float = 0.1
+    embedding_std: float = 0.02
     validation_sequences: int = 128
     evaluations_per_octave: int = 2
 

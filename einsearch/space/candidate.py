@@ -27,7 +27,7 @@ class ModelShape:
     family: str = "gpt2"
     width: int
     depth: int = 2
-    head_size: int = 8
+    head_size: int = 16
     ffn_expansion: int = 4
 
     def __post_init__(self) -> None:

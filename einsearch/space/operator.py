@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import permutations
 
-from einsearch.space.einsum import Einsum, reducible_because
+from einsearch.space.einsum import Einsum, factor_name, reducible_because
 from einsearch.space.notation import letters
 from einsearch.space.plan import Plan, reference_plan
-from einsearch.space.sizes import Sizes, integer_sizes, rank_bound
+from einsearch.space.sizes import Sizes, canonical_sizes, integer_sizes, rank_bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +56,9 @@ class Operator:
         Indices of size 1 do not count, and renaming the factors changes nothing, so that every theta
         that rounds to one operator has one identity.
         """
-        size = {index: n for index, n in self.sizes.of if n > 1}
-        renamings = (
-            sorted((index.renamed(name).sort_key, n) for index, n in size.items())
-            for name in permutations(range(self.einsum.factors))
-        )
         terms = [
-            "xyi"[side] + "".join(chr(ord("A") + f) for f in factors) + str(n)
-            for (side, _, factors), n in min(renamings)
+            "xyi"[side] + "".join(factor_name(f) for f in factors) + str(n)
+            for (side, _, factors), n in canonical_sizes(self.sizes.of, self.einsum.factors)
         ]
         return f"{self.sizes.d_in}>{self.sizes.d_out}:" + ".".join(terms)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from einsearch.space.einsum import Einsum, Index
-from einsearch.space.sizes import Sizes
+from einsearch.space.sizes import Sizes, renamed_sizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +47,22 @@ class Plan:
         """MACs per input vector."""
         return sum(step.macs for step in self.steps)
 
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The position of each factor's step."""
+        order = [step.factor for step in self.steps]
+        return tuple(order.index(factor) for factor in range(len(order)))
+
     def step_of(self, factor: int) -> Step:
         return next(step for step in self.steps if step.factor == factor)
 
 
 def reference_plan(einsum: Einsum, sizes: Sizes) -> Plan:
-    """The order of least MACs at these sizes; of equally cheap ones the first in factor order."""
-    plans = (_plan(einsum, sizes, order) for order in permutations(range(einsum.factors)))
-    return min(plans, key=lambda plan: plan.macs)
+    """The order of least MACs at these sizes; of equally cheap ones the same whatever the factors are called."""
+    plans = [_plan(einsum, sizes, order) for order in permutations(range(einsum.factors))]
+    least = min(plan.macs for plan in plans)
+    cheapest = [plan for plan in plans if plan.macs == least]
+    return min(cheapest, key=lambda plan: renamed_sizes(sizes.of, plan.positions))
 
 
 def _plan(einsum: Einsum, sizes: Sizes, order: tuple[int, ...]) -> Plan:

@@ -50,14 +50,21 @@ class SearchSpace:
     separate_sites: bool = False
     widths: tuple[int, ...] = ()
     depth: int = 2
-    head_size: int = 8
+    head_size: int = 16
     ffn_expansion: int = 4
 
     def __post_init__(self) -> None:
-        known = coordinate_names(self.factors).values()
+        names = coordinate_names(self.factors)
+        known = names.values()
         for name in self.zero:
             if name not in known:
                 raise EinsearchError(f"unknown exponent {name!r} under zero; known: {', '.join(known)}")
+        for side in ("x", "y"):
+            own = [n for i, n in names.items() if (i.in_x if side == "x" else i.in_y)]
+            if set(own) <= set(self.zero):
+                raise EinsearchError(
+                    f"every exponent of {side} is under zero ({', '.join(own)}), but they sum to 1; leave one out"
+                )
         for width in self.widths:
             self.shape(width)
 
@@ -70,7 +77,11 @@ class SearchSpace:
         if path.suffix in (".yaml", ".yml"):
             if not path.is_file():
                 raise EinsearchError(f"no search space file at {path}; shipped spaces: {', '.join(shipped())}")
-            return read_space(path.read_text(encoding="utf-8"), str(path))
+            try:
+                text = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise EinsearchError(f"cannot read search space {path}: {error}; give a UTF-8 text file") from None
+            return read_space(text, str(path))
         if str(name_or_path) not in shipped():
             raise EinsearchError(
                 f"unknown search space {str(name_or_path)!r}; shipped: {', '.join(shipped())}; "

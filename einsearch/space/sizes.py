@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import permutations, product
 
 from einsearch.errors import EinsearchError
 from einsearch.space.einsum import Einsum, Index
@@ -14,6 +14,8 @@ from einsearch.space.taxonomy import cuts
 
 WORST_EXPONENT_ERROR = 0.15
 """An exact factorization off by more than this in one exponent gives way to a padded dimension."""
+
+KeyedSizes = tuple[tuple[tuple[int, int, tuple[int, ...]], int], ...]
 
 _TIE = 1e-9
 _MOST_TIES = 16
@@ -47,7 +49,8 @@ def integer_sizes(einsum: Einsum, d_in: int, d_out: int) -> Sizes:
 
     Each side minimises the sum of squared errors of log_d(size). Of equally near factorizations the
     operator takes the one of greatest rank bound, then of fewest parameters, so that ties (every odd
-    power of two has some) do not silently make a full-rank structure rank-deficient. An index that
+    power of two has some) do not silently make a full-rank structure rank-deficient; what is still
+    equal is decided by :func:`canonical_sizes`, whatever the factors are called. An index that
     neither x nor y carries has the integer nearest to min(d_in, d_out)**theta in the logarithm.
 
     Raises EinsearchError where a dimension is smaller than 1.
@@ -65,17 +68,24 @@ def integer_sizes(einsum: Einsum, d_in: int, d_out: int) -> Sizes:
         for index in einsum.indices
         if not (index.in_x or index.in_y)
     }
-    best: tuple[tuple[int, int, tuple[int, ...]], Sizes] | None = None
+    choices: dict[tuple[int, int], list[Sizes]] = {}
     for x_sizes, y_sizes in product(x_choices, y_choices):
         sizes = inner | dict(zip(x_side, x_sizes, strict=True)) | dict(zip(y_side, y_sizes, strict=True))
         ordered = tuple((index, sizes[index]) for index in einsum.indices)
         choice = Sizes(d_in, d_out, padded_in, padded_out, ordered)
         parameters = sum(choice.product(einsum.of_factor(f)) for f in range(einsum.factors))
-        rank = (-rank_bound(einsum, choice), parameters, tuple(size for _, size in ordered))
-        if best is None or rank < best[0]:
-            best = rank, choice
-    assert best is not None
-    return best[1]
+        choices.setdefault((-rank_bound(einsum, choice), parameters), []).append(choice)
+    return min(choices[min(choices)], key=lambda choice: canonical_sizes(choice.of, einsum.factors))
+
+
+def canonical_sizes(of: tuple[tuple[Index, int], ...], factors: int) -> KeyedSizes:
+    """What all renamings of the factors have in common: the least of their :func:`renamed_sizes`."""
+    return min(renamed_sizes(of, new_name) for new_name in permutations(range(factors)))
+
+
+def renamed_sizes(of: tuple[tuple[Index, int], ...], new_name: tuple[int, ...]) -> KeyedSizes:
+    """Sort key and size of every index above size 1, in order, after factor `f` is renamed to `new_name[f]`."""
+    return tuple(sorted((index.renamed(new_name).sort_key, n) for index, n in of if n > 1))
 
 
 def rank_bound(einsum: Einsum, sizes: Sizes) -> int:
@@ -118,7 +128,8 @@ def nearest_factorizations(d: int, exponents: tuple[float, ...]) -> list[tuple[i
     def best_from(rest: int, position: int) -> tuple[float, tuple[tuple[int, ...], ...]]:
         if position == len(exponents) - 1:
             return (math.log(rest, d) - exponents[position]) ** 2, ((rest,),)
-        least, found = math.inf, []
+        least = math.inf
+        found: list[tuple[int, ...]] = []
         for n in _divisors(rest):
             own = (math.log(n, d) - exponents[position]) ** 2
             if own > least + _TIE:

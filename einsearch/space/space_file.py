@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from einsearch.errors import EinsearchError
+from einsearch.space.candidate import ModelShape
 from einsearch.space.einsum import Einsum
 from einsearch.space.families import NAMED, from_name
 from einsearch.space.notation import parse
@@ -49,6 +52,14 @@ class Continuous(_Strict):
     factors: int = Field(default=2, ge=1, le=3)
     zero: list[str] = []
 
+    @model_validator(mode="after")
+    def _known_exponents(self) -> Continuous:
+        try:
+            SearchSpace(name="", factors=self.factors, zero=tuple(self.zero))
+        except EinsearchError as error:
+            raise ValueError(str(error)) from None
+        return self
+
 
 class Structures(_Strict):
     """Either a list or a continuous space."""
@@ -70,9 +81,20 @@ class Model(_Strict):
 
     widths: list[int] = []
     depth: int = Field(default=2, ge=1)
-    head_size: int = Field(default=8, ge=1)
+    head_size: int = Field(default=16, ge=1)
     ffn_expansion: int = Field(default=4, ge=1)
-    sites: str = Field(default="same", pattern="^(same|separate)$")
+    sites: Literal["same", "separate"] = "same"
+
+    @model_validator(mode="after")
+    def _widths_fit(self) -> Model:
+        try:
+            for width in self.widths:
+                ModelShape(
+                    width=width, depth=self.depth, head_size=self.head_size, ffn_expansion=self.ffn_expansion
+                )
+        except EinsearchError as error:
+            raise ValueError(str(error)) from None
+        return self
 
 
 class SpaceFile(_Strict):
@@ -82,14 +104,6 @@ class SpaceFile(_Strict):
     description: str = ""
     structures: Structures
     model: Model = Model()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> SpaceFile:
-        try:
-            self.space()
-        except EinsearchError as error:
-            raise ValueError(str(error)) from None
-        return self
 
     def space(self) -> SearchSpace:
         continuous = self.structures.continuous or Continuous()

@@ -18,7 +18,11 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
         seen: set[object] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem="a field's name is a list or a mapping; write text", problem_mark=key_node.start_mark
+                )
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"field {key!r} is given twice", problem_mark=key_node.start_mark)
             seen.add(key)
@@ -36,6 +40,10 @@ def read_yaml(text: str, source: str, model: type[ModelT]) -> ModelT:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise EinsearchError(f"{source} line {line}: {error.problem or 'not valid YAML'}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        # A character that YAML forbids, or a scalar that looks like a date and is none: no mark to take a line from.
+        reason = getattr(error, "reason", None) or error
+        raise EinsearchError(f"{source}: not valid YAML: {reason}") from None
     if not isinstance(data, dict):
         raise EinsearchError(f"{source} line 1: the file holds no fields; write `name: ...` and the rest")
     try:
@@ -61,7 +69,7 @@ def _problem(error: object, model: type[BaseModel]) -> str:
 def _fields_at(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
     """Names of the fields of the (nested) model at a location; empty where it cannot be told."""
     for part in location:
-        field = model.model_fields.get(part) if isinstance(part, str) else None
+        field = next((f for name, f in model.model_fields.items() if part in (name, f.alias)), None)
         if field is None:
             continue
         candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
@@ -75,7 +83,7 @@ def _fields_at(model: type[BaseModel], location: tuple[str | int, ...]) -> list[
         if not nested:
             return []
         model = nested[0]
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _line_of(node: yaml.Node | None, location: tuple[str | int, ...]) -> int:

@@ -5,12 +5,13 @@
 
 from einsearch.store.audit import Audit
 from einsearch.store.errors import AlreadySettled, DuplicateTrial, LeaseLost
-from einsearch.store.rows import LeaseRow, Point, SegmentRow, StudyRow, TrialRow
+from einsearch.store.rows import Curve, LeaseRow, Point, SegmentRow, StudyRow, TrialRow
 from einsearch.store.store import Store
 
 __all__ = [
     "AlreadySettled",
     "Audit",
+    "Curve",
     "DuplicateTrial",
     "LeaseLost",
     "LeaseRow",

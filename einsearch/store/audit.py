@@ -77,7 +77,7 @@ def _check_trial(trial: TrialRow, segments: list[SegmentRow]) -> Iterator[str]:
     step = 0
     for segment in done:
         if segment.start_step != step:
-            yield f"{name}: segment {segment.id} begins at step {segment.start_step}, not at {step}"
+            yield f"{name}: segment {segment.id} begins at step {segment.start_step}, not {step}"
         step = segment.end_step
     if trial.step != step:
         yield f"{name} stands at step {trial.step}, its done segments end at {step}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from einsearch.store.numbers import finite
+from einsearch.store.losses import finite
 from einsearch.store.rows import Point
 from einsearch.store.schema import es_point, es_trial
 

@@ -125,19 +125,12 @@ def prepare_sqlite(url: URL, *, create: bool) -> None:
     """
     assert url.database is not None
     path = Path(url.database)
-    if path.is_dir():
-        raise EinsearchError(f"{path} is a folder; name a file in it: sqlite:///{path}/einsearch.db")
-    if not create and not path.exists():
-        raise EinsearchError(f"there is no store at {shown(url)} yet; `einsearch run` makes one")
-    if create:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EinsearchError(
-                f"cannot make the folder {path.parent} ({error.strerror}); give another --store"
-            ) from error
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise EinsearchError(f"{shown(url)} {SQLITE_TROUBLE['readonly database']}")
+    try:
+        _check_file(path, shown(url), create=create)
+    except OSError as error:
+        raise EinsearchError(
+            f"{path} cannot be reached ({error.strerror}: {error.filename}); give another --store"
+        ) from error
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
             if create:
@@ -149,6 +142,19 @@ def prepare_sqlite(url: URL, *, create: bool) -> None:
         if line is None:
             raise
         raise EinsearchError(line) from error
+
+
+def _check_file(path: Path, url: str, *, create: bool) -> None:
+    if path.is_dir():
+        raise EinsearchError(f"{path} is a folder; name a file in it: sqlite:///{path}/einsearch.db")
+    if not create and not path.exists():
+        raise EinsearchError(f"there is no store at {url} yet; `einsearch run` makes one")
+    if create:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # SQLite also writes files beside the database.
+        needed = [path.parent, path] if path.exists() else [path.parent]
+        if not all(os.access(place, os.W_OK) for place in needed):
+            raise EinsearchError(f"{url} {SQLITE_TROUBLE['readonly database']}")
 
 
 def _switch_to_wal(connection: sqlite3.Connection, url: str) -> None:
@@ -178,9 +184,9 @@ def make_engine(url: URL) -> Engine:
         return engine
     try:
         return create_engine(url, pool_pre_ping=True, **options)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise EinsearchError(
-            f"a PostgreSQL store needs the driver psycopg ({error.name} is missing): {INSTALL_POSTGRESQL}"
+            f"a PostgreSQL store needs the driver psycopg ({first_line(error)}): {INSTALL_POSTGRESQL}"
         ) from error
 
 
@@ -206,6 +212,11 @@ def explain(url: str, error: DBAPIError | sqlite3.Error) -> str | None:
         return None
     no_permission = getattr(cause, "sqlstate", None) == "42501"
     if isinstance(error, OperationalError) or no_permission:
-        first = text.strip().splitlines()[0] if text.strip() else type(cause).__name__
-        return f"{url} answers: {first}; check the server, the database and the user's rights"
+        return f"{url} answers: {first_line(cause)}; check the server, the database and the user's rights"
     return None
+
+
+def first_line(error: BaseException | None) -> str:
+    """The first line of an error's text, or its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

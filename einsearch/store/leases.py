@@ -9,7 +9,7 @@ from einsearch.store.books import charge_as_lost
 from einsearch.store.column_types import utc_now
 from einsearch.store.engine import Database
 from einsearch.store.fence import clock, enter, lock_study, process_of, read_lease
-from einsearch.store.numbers import finite
+from einsearch.store.losses import finite
 from einsearch.store.rows import LeaseRow
 from einsearch.store.schema import es_lease, es_segment
 

@@ -1,7 +1,6 @@
 """Bring a database to the schema of this einsearch, or say why not."""
 
 import threading
-from importlib.metadata import PackageNotFoundError, version
 
 from alembic import command
 from alembic.config import Config
@@ -9,6 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from einsearch import __version__
 from einsearch.errors import EinsearchError
 from einsearch.store.engine import Database
 from einsearch.store.schema import VERSION_TABLE
@@ -33,7 +33,7 @@ def bring_to_head(database: Database, *, create: bool) -> None:
         return
     if current is not None and current not in known:
         raise EinsearchError(
-            f"store {database.url} has schema revision {current!r} that this einsearch ({_version()}) "
+            f"store {database.url} has schema revision {current!r} that this einsearch ({__version__}) "
             "does not know; upgrade einsearch or use another --store"
         )
     if not create and current is None:
@@ -59,10 +59,3 @@ def _config(connection: Connection | None = None) -> Config:
 def _revision(connection: Connection) -> str | None:
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     return context.get_current_revision()
-
-
-def _version() -> str:
-    try:
-        return version("einsearch")
-    except PackageNotFoundError:
-        return "run from its source tree"

@@ -112,3 +112,18 @@ class Point:
     train_loss: float | None
     validation_loss: float | None
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A trial with its points, and the tokens and training seconds of its settled segments."""
+
+    trial: TrialRow
+    points: tuple[Point, ...] = ()
+    tokens: int = 0
+    seconds: float = 0.0
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Measured training speed; None where nothing was trained here."""
+        return self.tokens / self.seconds if self.seconds > 0 else None

@@ -8,6 +8,7 @@ from einsearch.store.engine import make_engine, parse_url, prepare_sqlite, shown
 from einsearch.store.leases import Leases
 from einsearch.store.ledger import Ledger
 from einsearch.store.migrate import bring_to_head
+from einsearch.store.rows import Curve
 from einsearch.store.studies import Studies
 from einsearch.store.trials import Trials
 
@@ -37,6 +38,24 @@ class Store(Studies, Leases, Trials, Ledger, Audits):
             store.close()
             raise
         return store
+
+    def curves(self, study_id: int) -> list[Curve]:
+        """The trials of a study in the order of their numbers, with their points and measured speed."""
+        points = self.points(study_id)
+        work: dict[int, tuple[int, float]] = {}
+        for segment in self.segments(study_id):
+            if segment.state == "done":
+                tokens, seconds = work.get(segment.trial_id, (0, 0.0))
+                work[segment.trial_id] = (tokens + (segment.tokens or 0), seconds + (segment.seconds or 0.0))
+        return [
+            Curve(
+                trial=trial,
+                points=tuple(points.get(trial.id, ())),
+                tokens=work.get(trial.id, (0, 0.0))[0],
+                seconds=work.get(trial.id, (0, 0.0))[1],
+            )
+            for trial in self.trials(study_id)
+        ]
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""

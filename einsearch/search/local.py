@@ -1,0 +1,141 @@
+"""Worker processes on this machine: one a core, or some a GPU."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+from einsearch.proxy.protocol import Setting
+from einsearch.proxy.trainer import Segment
+from einsearch.search.executor import Advanced, Event, Finished, Lost, Refused
+from einsearch.search.worker import serve
+
+SILENCE = 600.0
+"""Seconds without a sign of life after which a worker counts as hung and is killed."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: SpawnProcess
+    connection: Connection
+    busy: bool = False
+    heard_at: float = 0.0
+
+
+class LocalExecutor:
+    """Spawned processes that each train one segment at a time on one device.
+
+    devices: the torch device of each worker (`cpu`, `cuda:0`, ...). A worker that dies is replaced and
+    its segment reported Lost. Workers end by themselves when this process is gone.
+    """
+
+    def __init__(self, devices: list[str], setting: Setting, data: Path | None, cache: Path) -> None:
+        self._devices = {f"local-{n}": device for n, device in enumerate(devices)}
+        self._setting = setting
+        self._data = data
+        self._cache = cache
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: dict[str, _Worker] = {}
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return tuple(self._devices)
+
+    def start(self) -> None:
+        for slot in self._devices:
+            if slot not in self._workers:
+                self._workers[slot] = self._spawn(slot)
+
+    def pid(self, slot: str) -> int | None:
+        """The process of a slot's worker."""
+        return self._workers[slot].process.pid
+
+    def _spawn(self, slot: str) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=serve,
+            args=(theirs, self._devices[slot], self._setting, self._data, self._cache),
+            name=f"einsearch-{slot}",
+            daemon=True,
+        )
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def submit(self, slot: str, segment: Segment) -> None:
+        worker = self._workers[slot]
+        if worker.busy:
+            raise ValueError(f"slot {slot} is busy")
+        worker.busy, worker.heard_at = True, time.monotonic()
+        try:
+            worker.connection.send(segment)
+        except OSError:
+            # Dead already: poll finds its sentinel and reports the segment as lost.
+            return
+
+    def poll(self, timeout: float) -> list[Event]:
+        ready = wait(
+            [w.connection for w in self._workers.values()]
+            + [w.process.sentinel for w in self._workers.values()],
+            timeout,
+        )
+        events: list[Event] = []
+        for slot, worker in list(self._workers.items()):
+            if worker.connection in ready or worker.process.sentinel in ready:
+                events += self._drain(slot, worker)
+            if worker.busy and time.monotonic() - worker.heard_at > SILENCE:
+                worker.process.kill()
+                worker.process.join()
+                events += self._replace(slot, f"worker gave no sign of life for {SILENCE:.0f} s")
+            elif not worker.process.is_alive():
+                events += self._drain(slot, worker)
+                events += self._replace(slot, f"worker died with exit code {worker.process.exitcode}")
+        return events
+
+    def _drain(self, slot: str, worker: _Worker) -> list[Event]:
+        events: list[Event] = []
+        try:
+            while worker.connection.poll():
+                message = worker.connection.recv()
+                worker.heard_at = time.monotonic()
+                match message:
+                    case ("advanced", progress):
+                        events.append(Advanced(slot, progress))
+                    case ("finished", result):
+                        worker.busy = False
+                        events.append(Finished(slot, result))
+                    case ("error", reason):
+                        worker.busy = False
+                        events.append(Lost(slot, reason, retry=False))
+                    case ("refused", reason):
+                        worker.busy = False
+                        events.append(Refused(slot, reason))
+        except (EOFError, OSError):
+            # The process is gone, or is about to be: its sentinel says so.
+            worker.process.join(timeout=5)
+        return events
+
+    def _replace(self, slot: str, reason: str) -> list[Event]:
+        worker = self._workers[slot]
+        worker.connection.close()
+        self._workers[slot] = self._spawn(slot)
+        return [Lost(slot, reason, retry=True)] if worker.busy else []
+
+    def ask_to_stop(self) -> None:
+        for worker in self._workers.values():
+            try:
+                worker.connection.send("stop")
+            except OSError:
+                continue  # dead: poll reports it
+
+    def close(self) -> None:
+        for worker in self._workers.values():
+            worker.process.kill()
+        for worker in self._workers.values():
+            worker.process.join()
+            worker.connection.close()
+        self._workers.clear()

@@ -1,0 +1,168 @@
+"""How a budget is spent: the dense ladder, the rungs, the widths of candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from einsearch.errors import EinsearchError
+from einsearch.proxy.flops import flops_per_step
+from einsearch.search.config import StudyConfig
+from einsearch.space.candidate import Candidate
+from einsearch.space.search_space import SearchSpace
+
+BUDGET_IN_TOP_RUNGS = 16
+"""The top rung is this fraction of the budget: the ladder takes five or six of them, the rest is search."""
+
+RUNGS = 3
+
+OPTIMAL_WIDTH, OPTIMAL_AT, OPTIMAL_POWER = 32, 2.5e11, 0.3
+"""Compute-optimal dense width near OPTIMAL_AT FLOPs and how it grows with compute (see docs/concepts.md)."""
+
+LEAST_STEPS = 8
+"""Steps below which a rung says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LadderRun:
+    """A dense model of the ladder and the training FLOPs it is given."""
+
+    width: int
+    flops: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a study will do with its budget.
+
+    rungs: training FLOPs at which trials are compared, ascending; the last is the top rung.
+    segment: FLOPs of a piece of work between two checkpoints, at most.
+    """
+
+    budget: int
+    rungs: tuple[int, ...]
+    reduction: int
+    ladder: tuple[LadderRun, ...]
+    space: SearchSpace
+    segment: int
+
+    @property
+    def top(self) -> int:
+        return self.rungs[-1]
+
+    @property
+    def ladder_flops(self) -> int:
+        return sum(run.flops for run in self.ladder)
+
+    @property
+    def flops_per_candidate(self) -> float:
+        """Expected FLOPs for one candidate, promotions of the best included."""
+        total, below, share = 0.0, 0, 1.0
+        for rung in self.rungs:
+            total += share * (rung - below)
+            below, share = rung, share / self.reduction
+        return total
+
+    @property
+    def expected_candidates(self) -> int:
+        """How many candidates the budget is expected to try; at most what a list holds."""
+        fits = int((self.budget - self.ladder_flops) / self.flops_per_candidate)
+        count = self.space.count()
+        return fits if count is None else min(fits, count)
+
+    def evaluations(self, step_flops: int, per_octave: int) -> tuple[int, ...]:
+        """Steps after which a trial is evaluated: at every rung and log-spaced in FLOPs between.
+
+        Reaches from half the first rung to twice the top one, so that ladder and candidates share a grid.
+        """
+        marks = set(self.rungs) | {run.flops for run in self.ladder}
+        factor = 2 ** (1 / per_octave)
+        value = float(max(marks))
+        while value >= self.rungs[0] / 2:
+            marks.add(round(value))
+            value /= factor
+        return tuple(sorted({mark // step_flops for mark in marks} - {0}))
+
+
+def make_plan(config: StudyConfig) -> Plan:
+    """Plan a study. Raises EinsearchError where the budget is too small, naming the least that works."""
+    space = config.load_space()
+    rungs = config.rungs or _rungs(config.budget, config.reduction)
+    plan = _plan(config, space, rungs)
+    if not _affordable(config, plan):
+        least = config.budget
+        while not _affordable(config, _plan(config, space, config.rungs or _rungs(least, config.reduction), least)):
+            least = least * 11 // 10 + 1
+        raise EinsearchError(
+            f"budget {config.budget:.3g} FLOPs is too small for one rung after the dense ladder; "
+            f"give at least {_round_up(least):.2g}"
+        )
+    return plan
+
+
+def _plan(config: StudyConfig, space: SearchSpace, rungs: tuple[int, ...], budget: int | None = None) -> Plan:
+    ladder = tuple(LadderRun(width=w, flops=f) for w, f in config.ladder) or _ladder(rungs[-1], space)
+    if not space.widths:
+        space = space.with_widths(_candidate_widths(rungs[-1], space.head_size))
+    for run in ladder:
+        space.shape(run.width)
+    return Plan(
+        budget=config.budget if budget is None else budget,
+        rungs=rungs,
+        reduction=config.reduction,
+        ladder=ladder,
+        space=space,
+        segment=max(rungs[0], rungs[-1] // 3),
+    )
+
+
+def _rungs(budget: int, reduction: int) -> tuple[int, ...]:
+    top = budget // BUDGET_IN_TOP_RUNGS
+    eta = max(reduction, 2)
+    return tuple(sorted({max(top // eta**n, 1) for n in range(RUNGS)}))
+
+
+def optimal_width(flops: float) -> float:
+    """The compute-optimal width of a dense model of depth 2, by the power law above."""
+    return OPTIMAL_WIDTH * (flops / OPTIMAL_AT) ** OPTIMAL_POWER
+
+
+def _multiples(width: float, head_size: int) -> int:
+    return max(1, round(width / head_size)) * head_size
+
+
+def _ladder(top: int, space: SearchSpace) -> tuple[LadderRun, ...]:
+    """Dense widths around the optimum at the top rung, each as far as it can be on the frontier.
+
+    The widths at and above the optimum reach twice the top rung, so that a multiplier of 2 is still read off.
+    """
+    optimal = optimal_width(top)
+    runs = {
+        _multiples(optimal * factor, space.head_size): flops
+        for factor, flops in ((0.5, top // 2), (1.0, 2 * top), (1.5, 2 * top))
+    }
+    return tuple(LadderRun(width=width, flops=flops) for width, flops in sorted(runs.items()))
+
+
+def _candidate_widths(top: int, head_size: int) -> tuple[int, ...]:
+    optimal = optimal_width(top)
+    return tuple(sorted({_multiples(optimal * factor, head_size) for factor in (1.0, 1.5, 2.0)}))
+
+
+def _affordable(config: StudyConfig, plan: Plan) -> bool:
+    protocol = config.protocol
+    dearest = max(
+        flops_per_step(Candidate.dense(plan.space.shape(width)), protocol.context, protocol.batch)
+        for width in _all_widths(plan)
+    )
+    return plan.rungs[0] >= LEAST_STEPS * dearest and plan.budget >= plan.ladder_flops + plan.rungs[0]
+
+
+def _all_widths(plan: Plan) -> Iterator[int]:
+    yield from (run.width for run in plan.ladder)
+    yield from plan.space.widths
+
+
+def _round_up(flops: int) -> float:
+    magnitude = 10 ** (len(str(flops)) - 2)
+    return -(-flops // magnitude) * magnitude

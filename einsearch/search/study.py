@@ -1,0 +1,243 @@
+"""A study, from asking to answer: the object behind `einsearch run` and for use in a notebook."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+
+from einsearch.errors import EinsearchError
+from einsearch.proxy.batches import require_length
+from einsearch.proxy.corpus import Corpus, load_corpus
+from einsearch.proxy.device import devices, setting_for, usable_cores
+from einsearch.proxy.protocol import Setting
+from einsearch.search.config import StudyConfig
+from einsearch.search.driver import Driver, Mirror, Observer
+from einsearch.search.local import LocalExecutor
+from einsearch.search.mirror import OptunaMirror, delete_mirror
+from einsearch.search.plan import Plan, make_plan
+from einsearch.store import Curve, Store, StudyRow
+
+RUNS = Path("runs")
+"""Where studies are kept when nothing else is said: store, data cache, checkpoints, reports."""
+
+
+def default_store_url(runs: Path) -> str:
+    """EINSEARCH_STORE, or a SQLite file in the runs folder."""
+    return os.environ.get("EINSEARCH_STORE") or f"sqlite:///{runs / 'einsearch.db'}"
+
+
+class _Silent:
+    def update(self, driver: Driver) -> None:
+        return None
+
+
+class Study:
+    """One study in a store. Make one with :meth:`open`; it is new, stopped, or finished.
+
+    >>> study = Study.open(StudyConfig(budget=10**12))     # doctest: +SKIP
+    >>> study.run()                                        # doctest: +SKIP
+    >>> study.dataframe()                                  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, config: StudyConfig, plan: Plan, setting: Setting, corpus: Corpus, store_url: str, runs: Path
+    ) -> None:
+        self.config, self.plan, self.setting, self.corpus = config, plan, setting, corpus
+        self.store_url, self.runs = store_url, runs
+
+    @classmethod
+    def open(
+        cls, config: StudyConfig, *, store: str | None = None, runs: Path = RUNS, device: str = "auto"
+    ) -> Study:
+        """Plan a study and load its data; nothing is written to the store yet.
+
+        Raises EinsearchError for a configuration that cannot run (budget too small, no such data, ...).
+        """
+        plan = make_plan(config)
+        corpus = load_corpus(Path(config.data) if config.data else None, runs / ".data")
+        require_length(corpus, context=config.protocol.context)
+        setting = setting_for(config.protocol, corpus, devices(device)[0])
+        return cls(config, plan, setting, corpus, store or default_store_url(runs), runs)
+
+    @classmethod
+    def load(
+        cls, name: str, *, store: str | None = None, runs: Path = RUNS, device: str = "auto"
+    ) -> Study:
+        """A study that the store has, as it was asked for when it began, with its present budget."""
+        url = store or default_store_url(runs)
+        with Store.open(url, create=False) as opened:
+            row = opened.study(name)
+        config = stored_config(row)
+        return cls.open(config, store=url, runs=runs, device=device)
+
+    @property
+    def folder(self) -> Path:
+        """Checkpoints and reports of this study."""
+        return self.runs / self.config.name
+
+    def row(self) -> StudyRow | None:
+        """The study as the store has it; None before the first run."""
+        with Store.open(self.store_url) as store:
+            return next((s for s in store.studies() if s.name == self.config.name), None)
+
+    def run(
+        self,
+        *,
+        workers: int | None = None,
+        deterministic: bool = False,
+        budget: int | None = None,
+        observer: Observer | None = None,
+    ) -> bool:
+        """Run or continue the study; True where it finished, False where it was stopped by a signal.
+
+        workers: processes that train, by default one a core or one a GPU. deterministic: results are
+        committed in the order of reservation, so that the whole study repeats (one worker always
+        does). budget: raises the budget of a stored study.
+
+        Raises EinsearchError where another driver runs the study, it was begun with other settings, or
+        no work can be done.
+        """
+        places = self._places(workers)
+        with Store.open(self.store_url) as store:
+            row = self._row_to_run(store)
+            epoch = store.acquire_lease(row.id, owner=this_process(), alive=is_alive)
+            try:
+                if budget is not None:
+                    store.set_budget(row.id, epoch, budget)
+                row = store.study(row.name)
+                mirror: Mirror = OptunaMirror(self.store_url, row.name, self.plan.space, self.plan.rungs)
+                executor = LocalExecutor(
+                    places,
+                    self.setting,
+                    Path(self.config.data) if self.config.data else None,
+                    self.runs / ".data",
+                )
+                driver = Driver(
+                    store=store,
+                    study=row,
+                    epoch=epoch,
+                    config=self.config,
+                    plan=self.plan,
+                    setting=self.setting,
+                    executor=executor,
+                    folder=self.folder.absolute(),
+                    deterministic=deterministic,
+                    observer=observer or _Silent(),
+                    mirror=mirror,
+                )
+                driver.add_ladder()
+                try:
+                    with _stop_on_signals(driver):
+                        return driver.run()
+                finally:
+                    executor.close()
+            finally:
+                store.release_lease(row.id, epoch)
+
+    def _places(self, workers: int | None) -> list[str]:
+        if workers is not None and workers < 1:
+            raise EinsearchError(f"workers is {workers}; it must be at least 1")
+        found = [str(device) for device in devices(self.setting.device)]
+        count = workers or (usable_cores() if self.setting.device == "cpu" else len(found))
+        return [found[n % len(found)] for n in range(count)]
+
+    def _row_to_run(self, store: Store) -> StudyRow:
+        existing = next((s for s in store.studies() if s.name == self.config.name), None)
+        if existing is None:
+            return store.create_study(
+                name=self.config.name,
+                config=self.config.to_json(),
+                protocol=self.setting.to_json(),
+                protocol_id=self.setting.id,
+                budget=self.config.budget,
+            )
+        self.check_same(existing)
+        return existing
+
+    def check_same(self, row: StudyRow) -> None:
+        """EinsearchError where the stored study of this name was begun with other settings."""
+        stored = row.config | {"budget": None}
+        wanted = self.config.to_json() | {"budget": None}
+        for name, value in wanted.items():
+            if _plain(stored.get(name)) != _plain(value):
+                raise EinsearchError(
+                    f"study {row.name!r} was begun with {name} {stored.get(name)!r}, not {value!r}; "
+                    f"use another --study, or `einsearch resume {row.name}`"
+                )
+        then = Setting.from_json(row.protocol)
+        for name, value in self.setting.to_json().items():
+            if name != "data_name" and then.to_json()[name] != value:
+                raise EinsearchError(
+                    f"study {row.name!r} was begun with {name} {then.to_json()[name]!r}, now it is {value!r}: "
+                    "losses would not compare; use another --study"
+                )
+
+    def curves(self) -> list[Curve]:
+        """The stored trials with their curves."""
+        with Store.open(self.store_url, create=False) as store:
+            return store.curves(store.study(self.config.name).id)
+
+    def delete(self) -> None:
+        """Remove the study from the store, its Optuna mirror included; files are left."""
+        with Store.open(self.store_url, create=False) as store:
+            store.delete_study(self.config.name)
+        delete_mirror(self.store_url, self.config.name)
+
+
+def stored_config(row: StudyRow) -> StudyConfig:
+    """The configuration a stored study was begun with; its budget is the present one."""
+    setting = Setting.from_json(row.protocol)
+    return StudyConfig.from_json(row.config, setting.protocol)
+
+
+def this_process() -> str:
+    """host:pid:start time, which no other process has."""
+    process = psutil.Process()
+    return f"{platform.node() or socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
+
+
+def is_alive(owner: str) -> bool | None:
+    """Whether the process of :func:`this_process` still runs; None for one on another host."""
+    host, pid, started = owner.rsplit(":", 2)
+    if host != (platform.node() or socket.gethostname()):
+        return None
+    try:
+        process = psutil.Process(int(pid))
+        return process.status() != psutil.STATUS_ZOMBIE and f"{process.create_time():.2f}" == started
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextmanager
+def _stop_on_signals(driver: Driver) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop the driver in order; a second one raises KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        if driver.stopping:
+            raise KeyboardInterrupt
+        driver.stop()
+
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as the lists that JSON makes of them."""
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

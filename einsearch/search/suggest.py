@@ -1,0 +1,194 @@
+"""Optuna proposes the next candidate, from the study's history alone.
+
+The in-memory Optuna study is rebuilt for every proposal from what the store knows, with a sampler seeded
+by the study's seed and the number of the proposal. So a resumed study goes on as if it had not been
+stopped, and a slow database is never on the way.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from einsearch.errors import EinsearchError
+from einsearch.space.candidate import Candidate
+from einsearch.space.search_space import Choice, Params, SearchSpace
+
+WINDOW = 500
+"""Most trials a sampler sees, newest first: asking grows with them."""
+
+ATTEMPTS = 200
+"""Most proposals for one new candidate: most repeats and invalid structures are met long before."""
+
+_STARTUP = 10
+
+
+def _tpe(seed: int) -> BaseSampler:
+    return optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=_STARTUP)
+
+
+def _random(seed: int) -> BaseSampler:
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _gp(seed: int) -> BaseSampler:
+    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=_STARTUP)
+
+
+def _nsga2(seed: int) -> BaseSampler:
+    return optuna.samplers.NSGAIISampler(seed=seed, population_size=20)
+
+
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": _tpe,
+    "random": _random,
+    "gp": _gp,
+    "nsga2": _nsga2,
+}
+"""Names of `--sampler`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """A proposal: the parameters and what the sampler wants to remember of it (JSON)."""
+
+    params: Params
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"params": self.params, "memory": self.memory}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Suggestion:
+        return cls(params=data["params"], memory=data.get("memory", {}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What a proposal came to. scores: log2 multiplier at each rung reached; done: at the top rung.
+
+    A trial that still runs and has no score is known to the sampler as running.
+    """
+
+    key: str
+    suggestion: Suggestion
+    scores: tuple[float, ...]
+    done: bool
+    failed: bool
+
+
+class Suggester:
+    """Proposes candidates of one search space. Raises EinsearchError for an unknown sampler."""
+
+    def __init__(self, space: SearchSpace, sampler: str, seed: int) -> None:
+        if sampler not in SAMPLERS:
+            raise EinsearchError(f"unknown sampler {sampler!r}; known: {', '.join(SAMPLERS)}")
+        self._space = space
+        self._sampler = sampler
+        self._seed = seed
+        self._distributions = distributions(space)
+        self._known = list(space.known_first())
+        self._count = space.count()
+
+    def next(self, history: Sequence[Observation]) -> tuple[Candidate, Suggestion] | None:
+        """A valid candidate whose key is not in `history`; None where there seems to be none left.
+
+        Known structures come first, in their order; then the sampler is asked. A proposal that repeats
+        a key is told its stored result, an invalid one that it failed, and the sampler is asked again.
+        """
+        known = {observation.key: observation for observation in history}
+        for params, candidate in self._known:
+            if candidate.key not in known:
+                return candidate, self._remember(history, params)
+        if self._count is not None and len(known) >= self._count:
+            return None
+        study = self._study(history)
+        for _ in range(ATTEMPTS):
+            trial = study.ask(self._distributions)
+            candidate = self._space.candidate(trial.params)
+            if candidate.invalid_because() is not None:
+                study.tell(trial, state=TrialState.FAIL)
+            elif candidate.key in known:
+                repeated = known[candidate.key]
+                if repeated.scores:
+                    study.tell(trial, repeated.scores[-1])
+                else:
+                    study.tell(trial, state=TrialState.FAIL)
+            else:
+                return candidate, _suggestion(study, trial)
+        return self._first_unseen(known)
+
+    def _first_unseen(self, known: Mapping[str, Observation]) -> tuple[Candidate, Suggestion] | None:
+        """Uniformly random proposals, where a sampler keeps repeating itself."""
+        generator = np.random.default_rng((self._seed, len(known)))
+        for _ in range(20 * ATTEMPTS):
+            params: Params = {
+                name: int(generator.integers(p.options)) if isinstance(p, Choice) else float(generator.random())
+                for name, p in self._space.parameters().items()
+            }
+            candidate = self._space.candidate(params)
+            if candidate.key not in known and candidate.invalid_because() is None:
+                return candidate, Suggestion(params=params)
+        return None
+
+    def _remember(self, history: Sequence[Observation], params: Params) -> Suggestion:
+        """A known structure as a proposal, with what the sampler notes about it."""
+        study = self._study(history)
+        study.enqueue_trial(params)
+        return _suggestion(study, study.ask(self._distributions))
+
+    def _study(self, history: Sequence[Observation]) -> optuna.Study:
+        quiet_optuna()
+        entropy = np.random.SeedSequence((self._seed, len(history))).generate_state(1)
+        study = optuna.create_study(direction="maximize", sampler=SAMPLERS[self._sampler](int(entropy[0])))
+        study.add_trials([self._frozen(observation) for observation in history[-WINDOW:]])
+        return study
+
+    def _frozen(self, observation: Observation) -> FrozenTrial:
+        # TPE ranks pruned trials below complete ones and by the rung they reached: halving's own order.
+        # The other samplers only learn from complete ones.
+        scores = observation.scores
+        if observation.failed:
+            state = TrialState.FAIL
+        elif not scores:
+            state = TrialState.RUNNING
+        else:
+            state = TrialState.COMPLETE if observation.done or self._sampler != "tpe" else TrialState.PRUNED
+        return create_trial(
+            state=state,
+            value=scores[-1] if state is TrialState.COMPLETE else None,
+            params=observation.suggestion.params,
+            distributions=self._distributions,
+            intermediate_values=dict(enumerate(scores)),
+            system_attrs=observation.suggestion.memory,
+        )
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """Optuna's view of a space's parameters."""
+    return {
+        name: CategoricalDistribution(range(p.options)) if isinstance(p, Choice) else FloatDistribution(0.0, 1.0)
+        for name, p in space.parameters().items()
+    }
+
+
+def _suggestion(study: optuna.Study, trial: optuna.Trial) -> Suggestion:
+    frozen = study.trials[trial.number]
+    # Copies of the proposal itself are not worth keeping; NSGA-II's generation is.
+    memory = {k: v for k, v in frozen.system_attrs.items() if k.endswith(":generation")}
+    return Suggestion(params=dict(trial.params), memory=memory)
+
+
+def quiet_optuna() -> None:
+    """Optuna says nothing on our screen: no log lines, no notes on experimental arguments."""
+    optuna.logging.set_verbosity(logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
