@@ -45,7 +45,7 @@ _HOME = {
     "taxonomy": "space.taxonomy",
 }
 
-__all__ = [*_HOME, "__version__"]  # noqa: PLE0604 (names of lazy attributes)
+__all__ = [*_HOME, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,6 @@ from einsearch.space.einsum import Einsum
 from einsearch.space.notation import parse
 from einsearch.space.operator import Operator, operator
 
-
 IMPLEMENTATIONS = {"reference": reference.einsum_linear, "merged": merged.einsum_linear}
 """How the product can be computed, by the name that is recorded with a trial."""
 
@@ -74,9 +73,7 @@ class EinsumLinear(nn.Module):
             nn.Parameter(torch.empty(self.operator.factor_shape(f), device=device, dtype=dtype)) for f in factors
         )
         self.gain = (
-            nn.Parameter(torch.ones(len(self.factors), device=device, dtype=dtype))
-            if gain and self.normalize
-            else None
+            nn.Parameter(torch.ones(len(self.factors), device=device, dtype=dtype)) if gain and self.normalize else None
         )
         self.bias = nn.Parameter(torch.zeros(out_features, device=device, dtype=dtype)) if bias else None
         self.std = tuple(factor_std(self.operator, f) for f in factors)

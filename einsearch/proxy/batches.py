@@ -36,9 +36,7 @@ class Batches:
 
     def train(self, step: int) -> Sequences:
         """The training batch of ``step``; see ``train_batch``."""
-        return train_batch(
-            self.corpus.train, context=self.context, batch=self.batch, seed=self.seed, step=step
-        )
+        return train_batch(self.corpus.train, context=self.context, batch=self.batch, seed=self.seed, step=step)
 
     def validation(self, sequences: int) -> Sequences:
         """At most ``sequences`` fixed sequences of the validation split; see ``validation_windows``."""
@@ -96,8 +94,7 @@ def _windows(data: Symbols, starts: npt.NDArray[np.int64], context: int) -> Sequ
 def _require_symbols(what: str, symbols: int, context: int) -> None:
     if symbols < context + 1:
         raise EinsearchError(
-            f"{what} has {symbols} symbols, but one sequence needs {context + 1}; "
-            "give more text or a shorter context"
+            f"{what} has {symbols} symbols, but one sequence needs {context + 1}; give more text or a shorter context"
         )
 
 

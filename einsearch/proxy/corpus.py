@@ -125,8 +125,7 @@ def split_documents(symbols: list[Symbols], name: str) -> list[Split]:
         first.setdefault(hashlib.sha256(document.data).digest(), index)
     if len(first) < 2:
         raise EinsearchError(
-            f"data {name} holds 1 distinct document, but a train and a validation split need 2; "
-            "give more text"
+            f"data {name} holds 1 distinct document, but a train and a validation split need 2; give more text"
         )
     splits: list[Split] = ["duplicate"] * len(symbols)
     for index in first.values():
@@ -201,8 +200,7 @@ def _build(source: Source, identity: str, folder: Path) -> CorpusRecord:
         _write(folder / "corpus.json", json.dumps(record.model_dump(), indent=1).encode())
     except OSError as error:
         raise EinsearchError(
-            f"cannot write the corpus cache {folder}: {error.strerror}; "
-            "make it writable or give another cache folder"
+            f"cannot write the corpus cache {folder}: {error.strerror}; make it writable or give another cache folder"
         ) from error
     return record
 

@@ -142,9 +142,7 @@ def train_segment(
     if segment.start:
         state = checkpoint.load(segment.checkpoint(segment.start), model, optimizer)
         loss_sum, loss_count, seconds_before = state.loss_sum, state.loss_count, state.seconds
-    batches = Batches(
-        corpus=corpus, context=protocol.context, batch=protocol.batch, seed=segment.seed
-    )
+    batches = Batches(corpus=corpus, context=protocol.context, batch=protocol.batch, seed=segment.seed)
     validation = torch.from_numpy(batches.validation(protocol.validation_sequences)).to(device)
     step_flops = flops_per_step(segment.candidate, protocol.context, protocol.batch)
     uniform = math.log(VOCABULARY_SIZE)

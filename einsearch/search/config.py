@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from einsearch.errors import EinsearchError
 from einsearch.proxy.protocol import Protocol
-from einsearch.space.search_space import SearchSpace
 from einsearch.space.yaml_file import read_yaml
 
 DEFAULT_BUDGET = 4 * 10**12
 DEFAULT_SPACE = "two-factor"
-DEFAULT_NAME = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyConfig:
     """Everything that decides a study's results, apart from the machine.
 
-    space: a shipped search space's name or a YAML path. budget: training FLOPs, never exceeded.
+    name: of the study; empty: made of space, budget and seed, so that the same command continues its
+    own study. space: a shipped search space's name or a YAML path. budget: training FLOPs, never exceeded.
     data: a text file or folder; None is the Python standard library. sampler: who proposes candidates.
     seed: of the proposals, the initialisations and the batches. rungs: FLOPs at which trials are
     compared, ascending; empty: planned from the budget. reduction: of n trials at a rung, n // reduction
@@ -32,7 +31,7 @@ class StudyConfig:
     layers, forced; `auto` by device and size.
     """
 
-    name: str = DEFAULT_NAME
+    name: str = ""
     space: str = DEFAULT_SPACE
     budget: int = DEFAULT_BUDGET
     data: str | None = None
@@ -45,6 +44,10 @@ class StudyConfig:
     protocol: Protocol = field(default_factory=Protocol)
 
     def __post_init__(self) -> None:
+        if not self.name:
+            space = Path(self.space).stem if self.space.endswith((".yaml", ".yml")) else self.space
+            seed = f"-seed{self.seed}" if self.seed else ""
+            object.__setattr__(self, "name", f"{space}-{write_flops(self.budget)}{seed}")
         if not self.name.strip() or any(c in self.name for c in "/\\\0\n") or self.name.startswith("."):
             raise EinsearchError(f"study name {self.name!r} must be usable as a folder's name; use letters and digits")
         if self.budget < 1:
@@ -56,12 +59,7 @@ class StudyConfig:
         if list(self.rungs) != sorted(set(self.rungs)) or any(r < 1 for r in self.rungs):
             raise EinsearchError(f"rungs {list(self.rungs)} must be positive FLOPs in ascending order")
 
-    def load_space(self) -> SearchSpace:
-        return SearchSpace.load(self.space)
-
     def to_json(self) -> dict[str, Any]:
-        from dataclasses import asdict
-
         data = asdict(self)
         del data["protocol"]  # stored beside it, with the setting
         return data
@@ -70,6 +68,16 @@ class StudyConfig:
     def from_json(cls, data: dict[str, Any], protocol: Protocol) -> StudyConfig:
         ladder = tuple((int(width), int(flops)) for width, flops in data["ladder"])
         return cls(**(data | {"rungs": tuple(data["rungs"]), "ladder": ladder, "protocol": protocol}))
+
+
+def write_flops(flops: float) -> str:
+    """FLOPs for people: three digits and a power of ten.
+
+    >>> write_flops(4 * 10**12), write_flops(277777777777)
+    ('4e12', '2.78e11')
+    """
+    mantissa, exponent = f"{flops:.2e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def parse_flops(text: str | float, name: str = "budget") -> int:

@@ -86,6 +86,7 @@ class Driver:
         self._early: dict[str, Finished | Lost | Refused] = {}
         self._order: deque[str] = deque()
         self._space_exhausted = False
+        self._booked = 0
         self._stopping = False
         self._refusal: str | None = None
         self._began = time.monotonic()
@@ -101,6 +102,16 @@ class Driver:
     @property
     def frontier(self) -> Frontier:
         return dense_frontier(self._curves.values())
+
+    @property
+    def used_flops(self) -> int:
+        """FLOPs spent and lost so far, and those that running segments have done by their last sign of life."""
+        live = sum(
+            (r.progress.step - r.segment.start_step) * r.trial.flops_per_step
+            for r in self.running.values()
+            if r.progress
+        )
+        return self.study.spent + self.study.lost + self._booked + live
 
     @property
     def seconds(self) -> float:
@@ -194,9 +205,7 @@ class Driver:
         now = time.monotonic()
         if now - self._beat_at >= _BEAT_EVERY:
             self._beat_at = now
-            updates = [
-                (r.segment.id, r.progress.step, r.progress.loss) for r in self.running.values() if r.progress
-            ]
+            updates = [(r.segment.id, r.progress.step, r.progress.loss) for r in self.running.values() if r.progress]
             self.store.progress(self.study.id, self._epoch, updates)
         if now - self._mirror_at >= _MIRROR_EVERY:
             self._mirror_at = now
@@ -230,9 +239,7 @@ class Driver:
         self.running[slot] = Running(trial, reserved, target)
         self._order.append(slot)
         candidate = Candidate.from_json(trial.candidate)
-        evaluations = self.plan.evaluations(
-            trial.flops_per_step, self._config.protocol.evaluations_per_octave
-        )
+        evaluations = self.plan.evaluations(trial.flops_per_step, self._config.protocol.evaluations_per_octave)
         self._executor.submit(
             slot,
             Segment(
@@ -250,6 +257,7 @@ class Driver:
         trial = run.trial
         flops = (result.end - run.segment.start_step) * trial.flops_per_step
         points = tuple(Point(**asdict(point)) for point in result.points)
+        self._booked += flops
         rung, state = trial.rung, "queued"
         if result.failure:
             state = "failed"
@@ -295,6 +303,7 @@ class Driver:
 
     def _lose(self, run: Running, reason: str, retry: bool) -> None:
         self.store.lose(run.segment.id, self._epoch, reason)
+        self._booked += run.segment.flops
         self._set(run.trial, state="queued")
         at = (run.trial.id, run.segment.start_step)
         self._losses[at] = self._losses.get(at, 0) + 1
@@ -303,9 +312,7 @@ class Driver:
             self._set(run.trial, state="failed", reason=reason)
 
     def _set(self, trial: TrialRow, **changes: Any) -> None:
-        self._curves[trial.id] = replace(
-            self._curves[trial.id], trial=replace(self._curves[trial.id].trial, **changes)
-        )
+        self._curves[trial.id] = replace(self._curves[trial.id], trial=replace(self._curves[trial.id].trial, **changes))
 
     # Decisions.
 
@@ -390,12 +397,8 @@ class Driver:
             if run.width in have:
                 continue
             candidate = Candidate.dense(self.plan.space.shape(run.width))
-            steps = run.flops // flops_per_step(
-                candidate, self._config.protocol.context, self._config.protocol.batch
-            )
-            trial_flops = steps * flops_per_step(
-                candidate, self._config.protocol.context, self._config.protocol.batch
-            )
+            steps = run.flops // flops_per_step(candidate, self._config.protocol.context, self._config.protocol.batch)
+            trial_flops = steps * flops_per_step(candidate, self._config.protocol.context, self._config.protocol.batch)
             source = self.store.reusable(self.study.protocol_id, candidate.key, self._config.seed, trial_flops)
             if source is None:
                 self._add(candidate, "ladder", None)

@@ -79,8 +79,7 @@ class LocalExecutor:
 
     def poll(self, timeout: float) -> list[Event]:
         ready = wait(
-            [w.connection for w in self._workers.values()]
-            + [w.process.sentinel for w in self._workers.values()],
+            [w.connection for w in self._workers.values()] + [w.process.sentinel for w in self._workers.values()],
             timeout,
         )
         events: list[Event] = []

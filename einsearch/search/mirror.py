@@ -38,7 +38,9 @@ class OptunaMirror:
             load_if_exists=True,
         )
         # Only what another process mirrored before: from here on this object knows what it wrote.
-        self._shown: dict[str, FrozenTrial] = {t.user_attrs[_KEY]: t for t in self._study.trials if _KEY in t.user_attrs}
+        self._shown: dict[str, FrozenTrial] = {
+            t.user_attrs[_KEY]: t for t in self._study.trials if _KEY in t.user_attrs
+        }
 
     def sync(self, curves: Sequence[Curve], frontier: Frontier, final: bool) -> None:
         """Create, report and end trials until the mirror shows `curves`. `final`: paused ones end as PRUNED."""
@@ -52,9 +54,7 @@ class OptunaMirror:
         trial = curve.trial
         scores = {
             rung: frontier.multiplier(flops // trial.flops_per_step * trial.flops_per_step, loss).value
-            for rung, (flops, loss) in enumerate(
-                zip(self._rungs, rung_losses(curve, self._rungs), strict=False)
-            )
+            for rung, (flops, loss) in enumerate(zip(self._rungs, rung_losses(curve, self._rungs), strict=False))
         }
         state = _STATES.get(trial.state, TrialState.PRUNED if final else TrialState.RUNNING)
         shown = self._shown.get(trial.key)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from einsearch.errors import EinsearchError
 from einsearch.proxy.flops import flops_per_step
-from einsearch.search.config import StudyConfig
+from einsearch.search.config import StudyConfig, write_flops
 from einsearch.space.candidate import Candidate
 from einsearch.space.search_space import SearchSpace
 
@@ -45,6 +46,27 @@ class Plan:
     ladder: tuple[LadderRun, ...]
     space: SearchSpace
     segment: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the budget, which may be raised later: the rest of a study's plan is final."""
+        return {
+            "rungs": list(self.rungs),
+            "reduction": self.reduction,
+            "ladder": [asdict(run) for run in self.ladder],
+            "space": self.space.to_json(),
+            "segment": self.segment,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], budget: int) -> Plan:
+        return cls(
+            budget=budget,
+            rungs=tuple(data["rungs"]),
+            reduction=data["reduction"],
+            ladder=tuple(LadderRun(**run) for run in data["ladder"]),
+            space=SearchSpace.from_json(data["space"]),
+            segment=data["segment"],
+        )
 
     @property
     def top(self) -> int:
@@ -86,7 +108,7 @@ class Plan:
 
 def make_plan(config: StudyConfig) -> Plan:
     """Plan a study. Raises EinsearchError where the budget is too small, naming the least that works."""
-    space = config.load_space()
+    space = SearchSpace.load(config.space)
     rungs = config.rungs or _rungs(config.budget, config.reduction)
     plan = _plan(config, space, rungs)
     if not _affordable(config, plan):
@@ -94,8 +116,8 @@ def make_plan(config: StudyConfig) -> Plan:
         while not _affordable(config, _plan(config, space, config.rungs or _rungs(least, config.reduction), least)):
             least = least * 11 // 10 + 1
         raise EinsearchError(
-            f"budget {config.budget:.3g} FLOPs is too small for one rung after the dense ladder; "
-            f"give at least {_round_up(least):.2g}"
+            f"budget {write_flops(config.budget)} FLOPs is too small for one rung after the dense ladder; "
+            f"give at least {write_flops(_round_up(least))}"
         )
     return plan
 
@@ -163,6 +185,6 @@ def _all_widths(plan: Plan) -> Iterator[int]:
     yield from plan.space.widths
 
 
-def _round_up(flops: int) -> float:
+def _round_up(flops: int) -> int:
     magnitude = 10 ** (len(str(flops)) - 2)
     return -(-flops // magnitude) * magnitude

@@ -45,6 +45,4 @@ def best_paused(standings: Sequence[Standing], top: int) -> list[Standing]:
 
 def ranked(standings: Sequence[Standing], rung: int) -> list[Standing]:
     """The trials that completed a rung, best loss first."""
-    return sorted(
-        (s for s in standings if s.rung >= rung), key=lambda s: (s.losses[rung], s.trial_id)
-    )
+    return sorted((s for s in standings if s.rung >= rung), key=lambda s: (s.losses[rung], s.trial_id))

@@ -20,7 +20,7 @@ from einsearch.proxy.batches import require_length
 from einsearch.proxy.corpus import Corpus, load_corpus
 from einsearch.proxy.device import devices, setting_for, usable_cores
 from einsearch.proxy.protocol import Setting
-from einsearch.search.config import StudyConfig
+from einsearch.search.config import StudyConfig, write_flops
 from einsearch.search.driver import Driver, Mirror, Observer
 from einsearch.search.local import LocalExecutor
 from einsearch.search.mirror import OptunaMirror, delete_mirror
@@ -56,29 +56,30 @@ class Study:
         self.store_url, self.runs = store_url, runs
 
     @classmethod
-    def open(
-        cls, config: StudyConfig, *, store: str | None = None, runs: Path = RUNS, device: str = "auto"
-    ) -> Study:
-        """Plan a study and load its data; nothing is written to the store yet.
+    def open(cls, config: StudyConfig, *, store: str | None = None, runs: Path = RUNS, device: str = "auto") -> Study:
+        """A new study, planned, or the stored one of that name if it was begun with the same settings.
 
-        Raises EinsearchError for a configuration that cannot run (budget too small, no such data, ...).
+        Loads the data. Nothing is written to the store before :meth:`run`. Raises EinsearchError for a
+        configuration that cannot run (budget too small, no such data, other settings than stored, ...).
         """
-        plan = make_plan(config)
+        url = store or default_store_url(runs)
+        stored = _stored(url, config.name)
+        plan = make_plan(config) if stored is None else Plan.from_json(stored.config["plan"], stored.budget)
         corpus = load_corpus(Path(config.data) if config.data else None, runs / ".data")
         require_length(corpus, context=config.protocol.context)
         setting = setting_for(config.protocol, corpus, devices(device)[0])
-        return cls(config, plan, setting, corpus, store or default_store_url(runs), runs)
+        study = cls(config, plan, setting, corpus, url, runs)
+        if stored is not None:
+            study._check_same(stored)
+        return study
 
     @classmethod
-    def load(
-        cls, name: str, *, store: str | None = None, runs: Path = RUNS, device: str = "auto"
-    ) -> Study:
-        """A study that the store has, as it was asked for when it began, with its present budget."""
+    def load(cls, name: str, *, store: str | None = None, runs: Path = RUNS, device: str = "auto") -> Study:
+        """The stored study of that name, with its present budget."""
         url = store or default_store_url(runs)
         with Store.open(url, create=False) as opened:
             row = opened.study(name)
-        config = stored_config(row)
-        return cls.open(config, store=url, runs=runs, device=device)
+        return cls.open(stored_config(row), store=url, runs=runs, device=device)
 
     @property
     def folder(self) -> Path:
@@ -87,8 +88,7 @@ class Study:
 
     def row(self) -> StudyRow | None:
         """The study as the store has it; None before the first run."""
-        with Store.open(self.store_url) as store:
-            return next((s for s in store.studies() if s.name == self.config.name), None)
+        return _stored(self.store_url, self.config.name)
 
     def run(
         self,
@@ -107,14 +107,14 @@ class Study:
         Raises EinsearchError where another driver runs the study, it was begun with other settings, or
         no work can be done.
         """
-        places = self._places(workers)
+        places = self.places(workers)
         with Store.open(self.store_url) as store:
             row = self._row_to_run(store)
             epoch = store.acquire_lease(row.id, owner=this_process(), alive=is_alive)
             try:
                 if budget is not None:
                     store.set_budget(row.id, epoch, budget)
-                row = store.study(row.name)
+                row = store.study(row.name)  # after the lease: what the last driver left is charged by now
                 mirror: Mirror = OptunaMirror(self.store_url, row.name, self.plan.space, self.plan.rungs)
                 executor = LocalExecutor(
                     places,
@@ -144,7 +144,8 @@ class Study:
             finally:
                 store.release_lease(row.id, epoch)
 
-    def _places(self, workers: int | None) -> list[str]:
+    def places(self, workers: int | None) -> list[str]:
+        """The torch device of every worker."""
         if workers is not None and workers < 1:
             raise EinsearchError(f"workers is {workers}; it must be at least 1")
         found = [str(device) for device in devices(self.setting.device)]
@@ -156,30 +157,30 @@ class Study:
         if existing is None:
             return store.create_study(
                 name=self.config.name,
-                config=self.config.to_json(),
+                config=self.config.to_json() | {"plan": self.plan.to_json()},
                 protocol=self.setting.to_json(),
                 protocol_id=self.setting.id,
                 budget=self.config.budget,
             )
-        self.check_same(existing)
+        self._check_same(existing)
         return existing
 
-    def check_same(self, row: StudyRow) -> None:
+    def _check_same(self, row: StudyRow) -> None:
         """EinsearchError where the stored study of this name was begun with other settings."""
-        stored = row.config | {"budget": None}
-        wanted = self.config.to_json() | {"budget": None}
-        for name, value in wanted.items():
-            if _plain(stored.get(name)) != _plain(value):
+        for name, value in self.config.to_json().items():
+            before = row.budget if name == "budget" else row.config[name]
+            if _plain(before) != _plain(value):
+                shown = [write_flops(v) if name == "budget" else repr(v) for v in (before, value)]
                 raise EinsearchError(
-                    f"study {row.name!r} was begun with {name} {stored.get(name)!r}, not {value!r}; "
-                    f"use another --study, or `einsearch resume {row.name}`"
+                    f"study {row.name!r} has {name} {shown[0]}, not {shown[1]}; choose another --study, or continue "
+                    f"it as it is: einsearch resume {row.name}" + (" --budget ..." if name == "budget" else "")
                 )
         then = Setting.from_json(row.protocol)
         for name, value in self.setting.to_json().items():
             if name != "data_name" and then.to_json()[name] != value:
                 raise EinsearchError(
                     f"study {row.name!r} was begun with {name} {then.to_json()[name]!r}, now it is {value!r}: "
-                    "losses would not compare; use another --study"
+                    "losses would not compare; choose another --study"
                 )
 
     def curves(self) -> list[Curve]:
@@ -194,10 +195,15 @@ class Study:
         delete_mirror(self.store_url, self.config.name)
 
 
+def _stored(url: str, name: str) -> StudyRow | None:
+    with Store.open(url) as store:
+        return next((study for study in store.studies() if study.name == name), None)
+
+
 def stored_config(row: StudyRow) -> StudyConfig:
     """The configuration a stored study was begun with; its budget is the present one."""
-    setting = Setting.from_json(row.protocol)
-    return StudyConfig.from_json(row.config, setting.protocol)
+    asked = {name: value for name, value in row.config.items() if name != "plan"}
+    return StudyConfig.from_json(asked | {"budget": row.budget}, Setting.from_json(row.protocol).protocol)
 
 
 def this_process() -> str:

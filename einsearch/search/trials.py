@@ -33,9 +33,7 @@ def rung_losses(curve: Curve, rungs: Sequence[int]) -> tuple[float, ...]:
     return tuple(found)
 
 
-def observations(
-    curves: Iterable[Curve], rungs: Sequence[int], frontier: Frontier
-) -> list[Observation]:
+def observations(curves: Iterable[Curve], rungs: Sequence[int], frontier: Frontier) -> list[Observation]:
     """What the sampler may learn: log2 of the compute multiplier at every rung of every search trial.
 
     Before the first dense run there is no frontier and so no score.

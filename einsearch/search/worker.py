@@ -24,9 +24,7 @@ _PROGRESS_EVERY = 0.5
 """Seconds between two progress messages."""
 
 
-def serve(
-    connection: Connection, device_name: str, setting: Setting, data: Path | None, cache: Path
-) -> None:
+def serve(connection: Connection, device_name: str, setting: Setting, data: Path | None, cache: Path) -> None:
     """Train segments from `connection` until it closes. The main function of a worker process.
 
     Messages in: a Segment, or "stop" to end the running one early. Out: ("advanced", Progress),

@@ -85,10 +85,7 @@ class Candidate:
     def layers(self) -> dict[str, Operator]:
         """The operator of each linear layer of a block: q k v o up down."""
         einsum = {"attention": self.attention, "ffn": self.ffn}
-        return {
-            name: operator(einsum[site], d_in, d_out)
-            for name, (site, d_in, d_out) in self.shape.sites.items()
-        }
+        return {name: operator(einsum[site], d_in, d_out) for name, (site, d_in, d_out) in self.shape.sites.items()}
 
     @property
     def key(self) -> str:
@@ -111,9 +108,7 @@ class Candidate:
     @property
     def theta(self) -> str:
         """The exponents as text, for both sites where they differ."""
-        texts = [
-            "dense" if einsum.factors == 1 else write(einsum) for einsum in (self.attention, self.ffn)
-        ]
+        texts = ["dense" if einsum.factors == 1 else write(einsum) for einsum in (self.attention, self.ffn)]
         return texts[0] if texts[0] == texts[1] else " / ".join(texts)
 
     def invalid_because(self) -> str | None:
@@ -134,6 +129,4 @@ class Candidate:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Candidate:
-        return cls(
-            attention=parse(data["attention"]), ffn=parse(data["ffn"]), shape=ModelShape(**data["shape"])
-        )
+        return cls(attention=parse(data["attention"]), ffn=parse(data["ffn"]), shape=ModelShape(**data["shape"]))

@@ -165,7 +165,8 @@ def reducible_because(indices: frozenset[Index], factors: int) -> str | None:
     for f, own in enumerate(carried):
         for g, other in enumerate(carried):
             if f != g and own <= other:
-                return f"factor {factor_name(f)} is absorbed by {factor_name(g)}: all its indices are {factor_name(g)}'s too"
+                absorbed, by = factor_name(f), factor_name(g)
+                return f"factor {absorbed} is absorbed by {by}: all its indices are {by}'s too"
     reached = {f for f in range(factors) if any(i.in_x or i.in_y for i in carried[f])}
     frontier = set(reached)
     while frontier:

@@ -77,9 +77,7 @@ def parse_theta(text: str) -> Einsum:
     """The paper's `(alpha|beta|gamma|delta|epsilon|phi|rho)`; `.33|...|.67` and `1/3|...|2/3` are exact."""
     parts = text.strip().removeprefix("(").removesuffix(")").split("|")
     if len(parts) != len(GREEK):
-        raise EinsearchError(
-            f"theta has {len(parts)} exponents, not 7: {text.strip()}; write ({'|'.join(GREEK)})"
-        )
+        raise EinsearchError(f"theta has {len(parts)} exponents, not 7: {text.strip()}; write ({'|'.join(GREEK)})")
     return from_theta(*(parse_number(part, name) for part, name in zip(parts, GREEK, strict=True)))
 
 
@@ -91,9 +89,7 @@ def from_theta(*theta: Fraction | float | int) -> Einsum:
     """
     if len(theta) != len(GREEK):
         raise EinsearchError(f"theta has {len(theta)} exponents, not 7; give {', '.join(GREEK)}")
-    exact = [
-        v if isinstance(v, Fraction) else parse_number(str(v), n) for v, n in zip(theta, GREEK, strict=True)
-    ]
+    exact = [v if isinstance(v, Fraction) else parse_number(str(v), n) for v, n in zip(theta, GREEK, strict=True)]
     for side in (slice(0, 3), slice(3, 6)):
         difference = 1 - sum(exact[side], Fraction(0))
         if difference and abs(difference) <= _TOLERANCE:

@@ -13,6 +13,7 @@ from einsearch.errors import EinsearchError
 from einsearch.space.candidate import Candidate, ModelShape
 from einsearch.space.einsum import Einsum
 from einsearch.space.families import btt, kronecker, low_rank, tensor_train
+from einsearch.space.notation import parse, write
 from einsearch.space.parametrization import coordinate_names, decode, encode
 
 Params = dict[str, float | int]
@@ -90,14 +91,21 @@ class SearchSpace:
         source = resources.files("einsearch.search_spaces") / f"{name_or_path}.yaml"
         return read_space(source.read_text(encoding="utf-8"), f"{name_or_path}.yaml")
 
+    def to_json(self) -> dict[str, Any]:
+        data = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return data | {"structures": [write(einsum) for einsum in self.structures]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SearchSpace:
+        lists = {name: tuple(data[name]) for name in ("zero", "widths")}
+        return cls(**{**data, **lists, "structures": tuple(parse(text) for text in data["structures"])})
+
     @property
     def continuous(self) -> bool:
         return not self.structures
 
     def shape(self, width: int) -> ModelShape:
-        return ModelShape(
-            width=width, depth=self.depth, head_size=self.head_size, ffn_expansion=self.ffn_expansion
-        )
+        return ModelShape(width=width, depth=self.depth, head_size=self.head_size, ffn_expansion=self.ffn_expansion)
 
     def with_widths(self, widths: tuple[int, ...]) -> SearchSpace:
         return replace(self, widths=widths)
@@ -121,9 +129,7 @@ class SearchSpace:
     def candidate(self, params: Mapping[str, float | int]) -> Candidate:
         """The candidate that a sampler's proposal stands for; it may still be invalid to train."""
         found = [self._einsum(site, params) for site in self.sites]
-        return Candidate(
-            attention=found[0], ffn=found[-1], shape=self.shape(self.widths[int(params["width"])])
-        )
+        return Candidate(attention=found[0], ffn=found[-1], shape=self.shape(self.widths[int(params["width"])]))
 
     def _einsum(self, site: str, params: Mapping[str, float | int]) -> Einsum:
         if not self.continuous:

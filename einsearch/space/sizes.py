@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import permutations, product
 
 from einsearch.errors import EinsearchError
@@ -124,7 +124,7 @@ def nearest_factorizations(d: int, exponents: tuple[float, ...]) -> list[tuple[i
     if d == 1 or len(exponents) == 1:
         return [(d,) + (1,) * (len(exponents) - 1)]
 
-    @lru_cache(maxsize=None)
+    @cache
     def best_from(rest: int, position: int) -> tuple[float, tuple[tuple[int, ...], ...]]:
         if position == len(exponents) - 1:
             return (math.log(rest, d) - exponents[position]) ** 2, ((rest,),)

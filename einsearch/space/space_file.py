@@ -89,9 +89,7 @@ class Model(_Strict):
     def _widths_fit(self) -> Model:
         try:
             for width in self.widths:
-                ModelShape(
-                    width=width, depth=self.depth, head_size=self.head_size, ffn_expansion=self.ffn_expansion
-                )
+                ModelShape(width=width, depth=self.depth, head_size=self.head_size, ffn_expansion=self.ffn_expansion)
         except EinsearchError as error:
             raise ValueError(str(error)) from None
         return self

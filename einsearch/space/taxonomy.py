@@ -48,9 +48,7 @@ def taxonomy(einsum: Einsum) -> Taxonomy:
         for order in permutations(range(einsum.factors))
     )
     psi = min(sum_of(exponent, cut) for cut in cuts(einsum.indices, einsum.factors))
-    return Taxonomy(
-        omega=macs - parameters, psi=min(psi, Fraction(1)), nu=macs - 1, parameters=parameters, macs=macs
-    )
+    return Taxonomy(omega=macs - parameters, psi=min(psi, Fraction(1)), nu=macs - 1, parameters=parameters, macs=macs)
 
 
 def sum_of(exponent: dict[Index, Fraction], indices: frozenset[Index]) -> Fraction:

@@ -36,7 +36,7 @@ def read_yaml(text: str, source: str, model: type[ModelT]) -> ModelT:
     """
     try:
         node = yaml.compose(text, Loader=_UniqueKeyLoader)
-        data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+        data = yaml.load(text, Loader=_UniqueKeyLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise EinsearchError(f"{source} line {line}: {error.problem or 'not valid YAML'}") from None

@@ -85,7 +85,7 @@ class Ledger(Database):
         seconds: float,
         tokens: int,
         points: Sequence[Point],
-        checkpoint: str,
+        checkpoint: str | None,
         environment: dict[str, Any],
         peak_memory_bytes: int | None = None,
         state: str,

@@ -1,5 +1,6 @@
 """omega, psi and nu against the closed forms, hand-written values and an independent minimum cut."""
 
+import math
 from fractions import Fraction
 from itertools import permutations
 
@@ -95,7 +96,7 @@ def test_the_structures_of_the_paper(theta: str) -> None:
 def test_rank_is_the_minimum_cut_of_the_hypergraph(einsum: Einsum) -> None:
     """A hyperedge is a pair of nodes joined with its capacity; cutting it once cuts it for all its vertices."""
     network = nx.DiGraph()
-    unit = 2520  # every denominator that is drawn divides it
+    unit = math.lcm(*range(1, 13))  # every denominator that is drawn divides it
     for index, exponent in einsum.exponents:
         enter, leave = (index, "enter"), (index, "leave")
         capacity = exponent * unit

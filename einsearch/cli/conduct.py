@@ -1,0 +1,87 @@
+"""What `run` and `resume` share: say the plan, run with progress, end with the table and the report."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+import typer
+from rich.console import Console
+
+from einsearch.cli.display import LiveDisplay, PlainDisplay
+from einsearch.cli.options import console, print_json
+from einsearch.cli.plan_text import describe_plan, plan_json
+from einsearch.cli.tables import leader_table
+from einsearch.report.html import write_html
+from einsearch.report.markdown import finding, to_json
+from einsearch.report.ranking import rank
+from einsearch.report.study_data import read_study
+from einsearch.search.calibration import calibrate
+from einsearch.search.study import Study
+
+
+def conduct(
+    study: Study,
+    *,
+    workers: int | None,
+    deterministic: bool,
+    budget: int | None = None,
+    dry_run: bool = False,
+    quiet: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Run a study to its end or to a stop, and print what a person or a script wants to know.
+
+    A stop by Ctrl-C exits with 130 after the running segments wrote their checkpoints.
+    """
+    out = console(quiet=quiet or as_json)
+    row = study.row()
+    places = study.places(workers)
+    if row is not None and row.state == "finished" and budget is None:
+        out.print(f"Study {row.name} is finished; this is its result.\n")
+    else:
+        speed = calibrate(study.plan, study.setting, study.corpus, torch.device(places[0]), len(places))
+        describe_plan(out, study, places, speed, row, budget)
+        if dry_run:
+            if as_json:
+                print_json({"plan": plan_json(study, places, speed)})
+            return
+        with _display(out, study, quiet or as_json) as display:
+            finished = study.run(workers=workers, deterministic=deterministic, budget=budget, observer=display)
+        if not finished:
+            out.print(
+                f"\nStopped; every running trial wrote a checkpoint. "
+                f"The same command continues, as does: einsearch resume {study.config.name}"
+            )
+            raise typer.Exit(130)
+    _conclude(study, console(quiet=as_json), quiet=quiet, as_json=as_json)
+
+
+def _display(out: Console, study: Study, silent: bool) -> Any:
+    if silent:
+        return nullcontext(None)
+    return LiveDisplay(out, study) if out.is_terminal else PlainDisplay(out, study)
+
+
+def _conclude(study: Study, out: Console, *, quiet: bool, as_json: bool) -> None:
+    data = read_study(study.store_url, study.config.name)
+    page = write_html(data, study.folder / "report.html")
+    if as_json:
+        print_json(to_json(data) | {"report": str(page)})
+        return
+    leaders = rank(data.curves, frontier=data.frontier, limit=10)
+    out.print(leader_table(leaders, data))
+    out.print(finding(data), soft_wrap=True)
+    if quiet:
+        return
+    name = study.config.name
+    out.print(f"\nReport: {page}", soft_wrap=True)
+    out.print("Next:")
+    if leaders:
+        out.print(f"  einsearch show {leaders[0].key[:8]} --study {name}    # the leader's sizes, costs and curve")
+    larger = study.plan.budget * 10
+    out.print(f"  einsearch run --space {study.config.space} --budget {larger:.0e}    # ten times the budget")
+    out.print("  einsearch run --space paper    # the 23 structures of arXiv 2410.02117")
+    sys.stdout.flush()

@@ -1,0 +1,131 @@
+"""Progress of a run: a live display in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from einsearch.cli.tables import leader_table
+from einsearch.report.ranking import rank
+from einsearch.search.config import write_flops
+from einsearch.search.driver import Driver, Running
+from einsearch.search.study import Study
+
+_LEADERS = 5
+_REDRAW_EVERY = 0.5
+_LINE_EVERY = 10.0
+
+
+class LiveDisplay:
+    """Budget spent, running trials with loss and FLOP/s, the leaders so far."""
+
+    def __init__(self, out: Console, study: Study) -> None:
+        self._live = Live(console=out, auto_refresh=False, transient=True)
+        self._study = study
+        self._drawn_at = 0.0
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def update(self, driver: Driver) -> None:
+        now = time.monotonic()
+        if now - self._drawn_at < _REDRAW_EVERY:
+            return
+        self._drawn_at = now
+        self._live.update(self._picture(driver), refresh=True)
+
+    def _picture(self, driver: Driver) -> Group:
+        used, budget = driver.used_flops, driver.study.budget
+        counts = _counts(driver)
+        head = Table.grid(padding=(0, 1))
+        head.add_row(
+            ProgressBar(total=float(budget), completed=float(used), width=40),
+            Text(f"{write_flops(used)} of {write_flops(budget)} FLOPs, {driver.seconds:.0f} s; {counts}"),
+        )
+        running = Table(header_style="bold", box=None, pad_edge=False)
+        for name in ("worker", "structure", "width", "step", "loss", "GFLOP/s"):
+            running.add_column(name, justify="left" if name in ("worker", "structure") else "right")
+        for slot, run in driver.running.items():
+            running.add_row(slot, *_row(run))
+        parts: list[Table | Text] = [head, Text(""), running, Text("")]
+        if leaders := rank(driver.curves, frontier=driver.frontier, limit=_LEADERS):
+            parts.append(leader_table(leaders))
+        if driver.stopping:
+            parts.append(Text("stopping: waiting for checkpoints (Ctrl-C again to drop the work in flight)"))
+        return Group(*parts)
+
+
+class PlainDisplay:
+    """One line every ten seconds, and one for every trial that reaches the top rung or fails."""
+
+    def __init__(self, out: Console, study: Study) -> None:
+        self._out = out
+        self._line_at = 0.0
+        self._told: set[int] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def update(self, driver: Driver) -> None:
+        self._tell_ended(driver)
+        now = time.monotonic()
+        if now - self._line_at < _LINE_EVERY:
+            return
+        self._line_at = now
+        share = driver.used_flops / driver.study.budget
+        running = "; ".join(
+            f"{structure} width {width} step {step} loss {loss}"
+            for structure, width, step, loss, _ in map(_row, driver.running.values())
+        )
+        self._out.print(f"{driver.seconds:5.0f} s  {share:6.1%} of budget  {_counts(driver)}  {running}")
+
+    def _tell_ended(self, driver: Driver) -> None:
+        for curve in driver.curves:
+            trial = curve.trial
+            if trial.id in self._told or trial.state not in ("complete", "failed"):
+                continue
+            self._told.add(trial.id)
+            name = f"{trial.label} width {trial.facts['width']}"
+            if trial.state == "failed":
+                self._out.print(f"{driver.seconds:5.0f} s  failed: {name}: {trial.reason}")
+            elif curve.points and not trial.reused_from:
+                loss = curve.points[-1].validation_loss
+                self._out.print(
+                    f"{driver.seconds:5.0f} s  done: {name}: loss {loss:.4f} at {write_flops(trial.flops_done)} FLOPs"
+                )
+
+
+def _counts(driver: Driver) -> str:
+    states = [c.trial.state for c in driver.curves if c.trial.kind == "search"]
+    done = states.count("complete")
+    return f"{len(states)} candidates tried, {done} at the top rung"
+
+
+def _row(run: Running) -> tuple[str, str, str, str, str]:
+    progress = run.progress
+    step = progress.step if progress else run.segment.start_step
+    return (
+        run.trial.label,
+        str(run.trial.facts["width"]),
+        f"{step}/{run.target}",
+        f"{progress.loss:.3f}" if progress else "-",
+        f"{progress.flops_per_second / 1e9:.1f}" if progress else "-",
+    )

@@ -1,0 +1,47 @@
+"""`einsearch resume`: continue a stored study, with more budget if wanted."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from einsearch.cli.conduct import conduct
+from einsearch.cli.options import (
+    DeterministicOption,
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    RunsOption,
+    StoreOption,
+    WorkersOption,
+    latest_study,
+)
+from einsearch.search.config import parse_flops
+from einsearch.search.study import RUNS, Study, default_store_url
+
+
+def resume(
+    study: Annotated[
+        str | None, typer.Argument(help="Name of the study; by default the latest.", show_default=False)
+    ] = None,
+    budget: Annotated[str | None, typer.Option(help="A new total budget in FLOPs.")] = None,
+    store: StoreOption = None,
+    runs: RunsOption = RUNS,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    deterministic: DeterministicOption = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Continue a stopped study from its checkpoints; with --budget, extend it."""
+    url = store or default_store_url(runs)
+    name = study or latest_study(url).name
+    conduct(
+        Study.load(name, store=url, runs=runs, device=device),
+        workers=workers,
+        deterministic=deterministic,
+        budget=parse_flops(budget) if budget is not None else None,
+        quiet=quiet,
+        as_json=json,
+    )

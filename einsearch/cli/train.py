@@ -1,0 +1,110 @@
+"""`einsearch train EXPR`: one candidate, without a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from einsearch.cli.options import DeviceOption, JsonOption, QuietOption, RunsOption, console, print_json
+from einsearch.errors import EinsearchError
+from einsearch.proxy.corpus import load_corpus
+from einsearch.proxy.device import devices, prepare, setting_for
+from einsearch.proxy.flops import flops_per_step, parameter_count
+from einsearch.proxy.protocol import Protocol
+from einsearch.proxy.trainer import Point, Segment, train_segment
+from einsearch.search.config import parse_flops, write_flops
+from einsearch.search.study import RUNS
+from einsearch.space.candidate import Candidate, ModelShape
+from einsearch.space.notation import parse
+
+_SEGMENTS = 10
+
+
+def train(
+    structure: Annotated[str, typer.Argument(help="A theta, a family name or an einsum string.")],
+    width: Annotated[int, typer.Option(help="Channels of the residual stream.")] = 64,
+    flops: Annotated[str, typer.Option(help="Training FLOPs.")] = "1e11",
+    depth: Annotated[int, typer.Option(help="Blocks.")] = 2,
+    head_size: Annotated[int, typer.Option(help="Channels of an attention head.")] = 16,
+    data: Annotated[
+        Path | None, typer.Option(help="A text file or folder; default: Python's standard library.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of initialisation and batches.")] = 0,
+    implementation: Annotated[str, typer.Option(help="auto, reference or merged.")] = "auto",
+    runs: RunsOption = RUNS,
+    device: DeviceOption = "auto",
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Train one candidate and print its curve. The same command continues an interrupted one."""
+    out = console(quiet=quiet or json)
+    candidate = Candidate.of(parse(structure), ModelShape(width=width, depth=depth, head_size=head_size))
+    if reason := candidate.invalid_because():
+        raise EinsearchError(f"structure {structure} cannot be trained: {reason}")
+    protocol = Protocol()
+    place = devices(device)[0]
+    prepare(place)
+    corpus = load_corpus(data, runs / ".data")
+    setting = setting_for(protocol, corpus, place)
+    step_flops = flops_per_step(candidate, protocol.context, protocol.batch)
+    steps = parse_flops(flops, "flops") // step_flops
+    if steps < 1:
+        raise EinsearchError(
+            f"flops {flops} is less than one step of this model; give at least {write_flops(step_flops)}"
+        )
+    folder = runs / "train" / f"{candidate.key}-{seed}-{setting.id}"
+    out.print(f"{candidate.label} {candidate.theta}, key {candidate.key}, seed {seed}")
+    out.print(
+        f"{parameter_count(candidate, protocol.context):,} parameters; {steps} steps of {write_flops(step_flops)} "
+        f"FLOPs; {corpus.description}; {place}"
+    )
+    done = max((int(path.name.removeprefix("step-")) for path in folder.glob("step-*")), default=0)
+    if done >= steps:
+        raise EinsearchError(
+            f"{folder} holds a checkpoint at step {done}, at or past step {steps}; give more --flops or remove it"
+        )
+    if done:
+        out.print(f"continues from the checkpoint at step {done}")
+    points: list[Point] = []
+    start = done
+    while start < steps:
+        end = min(steps, start + max(1, -(-steps // _SEGMENTS)))
+        result = train_segment(
+            Segment(
+                candidate=candidate,
+                seed=seed,
+                start=start,
+                end=end,
+                evaluate_at=(end,),
+                folder=folder,
+                implementation=implementation,
+            ),
+            setting,
+            corpus,
+            torch.device(place),
+        )
+        if result.failure:
+            raise EinsearchError(f"{result.failure}; the last checkpoint is at step {start}")
+        point = result.points[-1]
+        points.append(point)
+        out.print(
+            f"step {end:6d}  {write_flops(point.flops):>8} FLOPs  training {point.train_loss:.4f}  "
+            f"validation {point.validation_loss:.4f}  {result.tokens / result.seconds:,.0f} tokens/s"
+        )
+        start = end
+    if json:
+        print_json(
+            {
+                "key": candidate.key,
+                "theta": candidate.theta,
+                "flops": points[-1].flops,
+                "validation_loss": points[-1].validation_loss,
+                "implementations": result.implementations,
+                "checkpoint": str(result.checkpoint),
+            }
+        )
+    else:
+        out.print(f"checkpoint: {result.checkpoint}", soft_wrap=True)

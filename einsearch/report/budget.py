@@ -1,0 +1,45 @@
+"""Where the FLOPs of a study went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from einsearch.report.rungs import study_rungs, towards
+from einsearch.report.study_data import StudyData
+from einsearch.store import SegmentRow, TrialRow
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetPart:
+    """A named part of the budget, in FLOPs."""
+
+    name: str
+    flops: int
+
+
+def budget_parts(data: StudyData) -> tuple[BudgetPart, ...]:
+    """The budget, part by part: ladder, search by the rung it was for, finals, in flight, lost, unused.
+
+    They add up to the budget. Parts without FLOPs are left out but for lost and unused.
+    """
+    rungs = study_rungs(data)
+    trials = {curve.trial.id: curve.trial for curve in data.curves}
+    spent: Counter[str] = Counter()
+    for segment in data.segments:
+        if segment.state == "done":
+            spent[_purpose(trials[segment.trial_id], segment, rungs)] += segment.flops
+        else:
+            spent["lost" if segment.state == "lost" else "in flight"] += segment.flops
+    order = ["dense ladder", *(f"search to rung {n}" for n in range(len(rungs) + 1)), "finals", "in flight"]
+    parts = [BudgetPart(name, spent[name]) for name in order if spent[name]]
+    unused = max(data.study.budget - spent.total(), 0)
+    return (*parts, BudgetPart("lost", spent["lost"]), BudgetPart("unused", unused))
+
+
+def _purpose(trial: TrialRow, segment: SegmentRow, rungs: tuple[int, ...]) -> str:
+    if trial.kind == "ladder":
+        return "dense ladder"
+    if trial.kind == "final":
+        return "finals"
+    return f"search to rung {towards(rungs, segment.end_step, trial.flops_per_step)}"

@@ -1,0 +1,162 @@
+"""Search space files: what may be written, and errors that name file, line and field."""
+
+import pytest
+
+from einsearch.errors import EinsearchError
+from einsearch.space.families import btt
+from einsearch.space.notation import parse
+from einsearch.space.search_space import SearchSpace
+from einsearch.space.space_file import read_space
+
+LIST = "name: mine\nstructures:\n  list:\n"
+CONTINUOUS = "name: mine\nstructures:\n  continuous:\n"
+BTT = "name: mine\nstructures: {list: [{family: btt}]}\n"
+
+
+def test_every_field() -> None:
+    text = """
+name: mine
+description: Two structures.
+structures:
+  list:
+    - {theta: (.5|0|.5|0|.5|.5|0)}
+    - {theta: "a,ab->b; a=1, b=1"}
+    - {theta: kronecker}
+    - {family: btt, rank: 1/3}
+    - {family: btt, rank: 0.25}
+    - {family: low-rank}
+model:
+  widths: [32, 48]
+  depth: 3
+  head_size: 16
+  ffn_expansion: 2
+  sites: separate
+"""
+    assert read_space(text, "mine.yaml") == SearchSpace(
+        name="mine",
+        description="Two structures.",
+        structures=(
+            btt(),
+            parse("dense"),
+            parse("kronecker"),
+            parse("btt(1/3)"),
+            parse("btt(1/4)"),
+            parse("low-rank(1/2)"),
+        ),
+        separate_sites=True,
+        widths=(32, 48),
+        depth=3,
+        head_size=16,
+        ffn_expansion=2,
+    )
+
+
+def test_what_is_left_out_has_a_default() -> None:
+    assert read_space("name: c\nstructures: {continuous: {}}\n", "c.yaml") == SearchSpace(name="c", factors=2)
+    assert read_space(f"{CONTINUOUS}    factors: 3\n    zero: [x.A]\n", "c.yaml") == SearchSpace(
+        name="mine", factors=3, zero=("x.A",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        # The file
+        ("", " line 1: the file holds no fields; write `name: ...` and the rest"),
+        ("- btt\n", " line 1: the file holds no fields; write `name: ...` and the rest"),
+        ("name: mine\nlist: [1\n", " line 3: expected ',' or ']', but got '<stream end>'"),
+        ("name: mine\n\x00", ": not valid YAML: special characters are not allowed"),
+        ("name: 2024-13-01\n", ": not valid YAML: month must be in 1..12"),
+        ("name: mine\n[1, 2]: 3\n", " line 2: a field's name is a list or a mapping; write text"),
+        ("name: mine\nname: yours\n", " line 2: field 'name' is given twice"),
+        (f"{LIST}    - {{family: btt, family: dense}}\n", " line 4: field 'family' is given twice"),
+        (
+            "name: !!python/object/apply:os.getcwd []\n",
+            " line 1: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object/apply:os.getcwd'",
+        ),
+        # Fields
+        (
+            f"{BTT}modle: {{}}\n",
+            " line 3, field modle: unknown field; known here: name, description, structures, model",
+        ),
+        ("name: mine\n", " line 1, field structures: missing; add it"),
+        ("name: mine\nstructures: {}\n", " line 2, field structures: give either list or continuous"),
+        (
+            "name: mine\nstructures:\n  list: []\n",
+            " line 2, field structures: the list is empty; name at least one structure",
+        ),
+        (
+            f"{LIST}    - {{family: btt}}\n  continuous: {{}}\n",
+            " line 2, field structures: give either list or continuous",
+        ),
+        ("name: 7\nstructures: {continuous: {}}\n", " line 1, field name: Input should be a valid string"),
+        # Structures
+        (
+            f"{LIST}    - {{family: btt, rnak: 1}}\n",
+            " line 4, field structures.list.0.rnak: unknown field; known here: theta, family, rank",
+        ),
+        (
+            f"{LIST}    - {{family: btt}}\n    - {{family: bttt}}\n",
+            " line 5, field structures.list.1: unknown family 'bttt'; "
+            "known: dense, low-rank, kronecker, tensor-train, monarch, btt",
+        ),
+        (
+            f"{LIST}    - {{theta: (.5|0|.4|0|.5|.5|0)}}\n",
+            " line 4, field structures.list.0: exponents of x sum to 0.9, not 1: (0.5, 0.4); "
+            "raise or lower alpha, beta or gamma",
+        ),
+        (
+            f"{LIST}    - {{theta: (.5|0|.5|0|.5|.5|.nan)}}\n",
+            " line 4, field structures.list.0: exponent rho is not a number: .nan; write a decimal or a fraction",
+        ),
+        (
+            f"{LIST}    - family: btt\n      rank: .inf\n",
+            " line 4, field structures.list.0: exponent rank of btt is not finite: inf; write a decimal or a fraction",
+        ),
+        (
+            f"{LIST}    - {{family: dense, rank: 1}}\n",
+            " line 4, field structures.list.0: family dense takes no rank, but '1.0' was given; write dense",
+        ),
+        (
+            f"{LIST}    - {{theta: btt, rank: 1}}\n",
+            " line 4, field structures.list.0: rank goes with family; theta has its own rho",
+        ),
+        (f"{LIST}    - {{rank: 1}}\n", " line 4, field structures.list.0: give either theta or family"),
+        # A continuous space
+        (
+            f"{CONTINUOUS}    factors: 4\n",
+            " line 4, field structures.continuous.factors: Input should be less than or equal to 3",
+        ),
+        (
+            f"{CONTINUOUS}    zero: [beta, bta]\n",
+            " line 3, field structures.continuous: unknown exponent 'bta' under zero; "
+            "known: alpha, beta, gamma, delta, epsilon, phi, rho",
+        ),
+        (
+            f"{CONTINUOUS}    zero: [alpha, beta, gamma]\n",
+            " line 3, field structures.continuous: every exponent of x is under zero (alpha, beta, gamma), "
+            "but they sum to 1; leave one out",
+        ),
+        # The model
+        (
+            f"{BTT}model:\n  widths: [64, 60]\n",
+            " line 3, field model: width 60 is not divisible by head size 8; "
+            "use width 56 or 64, or another head size",
+        ),
+        (f"{BTT}model:\n  widths: [64, x]\n", " line 4, field model.widths.1: Input should be a valid integer"),
+        (
+            f"{BTT}model:\n  depth: 0\n",
+            " line 4, field model.depth: Input should be greater than or equal to 1",
+        ),
+        (f"{BTT}model:\n  sites: both\n", " line 4, field model.sites: Input should be 'same' or 'separate'"),
+        (
+            f"{BTT}model:\n  heads: 2\n",
+            " line 4, field model.heads: unknown field; "
+            "known here: widths, depth, head_size, ffn_expansion, sites",
+        ),
+    ],
+)
+def test_an_error_names_file_line_field_and_fix(text: str, message: str) -> None:
+    with pytest.raises(EinsearchError) as error:
+        read_space(text, "mine.yaml")
+    assert str(error.value) == f"mine.yaml{message}"
