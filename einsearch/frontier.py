@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+
+from einsearch.store import Curve
 
 
 class Bound(Enum):
@@ -41,20 +43,24 @@ class Frontier:
     losses: tuple[float, ...]
 
     @classmethod
-    def of(cls, points: Iterable[tuple[int, float]]) -> Frontier:
-        """The envelope of (FLOPs, validation loss) of dense runs, of any widths.
+    def of(cls, runs: Iterable[Sequence[tuple[int, float]]]) -> Frontier:
+        """The envelope of dense runs, each a sequence of (FLOPs, validation loss).
 
-        >>> Frontier.of([(10, 3.0), (20, 3.1), (40, 2.0), (40, 2.5)]).flops
-        (10, 40)
+        Runs are curves, straight between their points in the logarithms: of two runs that were evaluated
+        at slightly different FLOPs the better one counts at both, so the envelope has no steps there.
+
+        >>> Frontier.of([[(10, 3.0), (40, 2.0)], [(20, 3.1), (39, 2.9)]]).flops
+        (10, 20, 39, 40)
         """
+        curves = [sorted(dict(run).items()) for run in runs if run]
+        grid = sorted({flops for curve in curves for flops, _ in curve})
         flops: list[int] = []
         losses: list[float] = []
-        for point_flops, loss in sorted(points):
-            if flops and point_flops == flops[-1]:
-                continue  # sorted: the lower loss of equal FLOPs came first
-            if not losses or loss < losses[-1]:
-                flops.append(point_flops)
-                losses.append(loss)
+        for at in grid:
+            lowest = min(_loss_at(curve, at) for curve in curves if curve[0][0] <= at <= curve[-1][0])
+            if not losses or lowest < losses[-1]:
+                flops.append(at)
+                losses.append(lowest)
         return cls(tuple(flops), tuple(losses))
 
     @property
@@ -85,3 +91,18 @@ class Frontier:
         """The compute multiplier of a run that reached `loss` with `flops` training FLOPs."""
         needed, bound = self.flops_for(loss)
         return Multiplier(needed / flops, bound)
+
+
+def dense_frontier(curves: Iterable[Curve]) -> Frontier:
+    """The lower envelope of the dense ladder among a study's trials."""
+    return Frontier.of(curve.losses for curve in curves if curve.trial.kind == "ladder")
+
+
+def _loss_at(curve: Sequence[tuple[int, float]], flops: int) -> float:
+    """The loss of a run at FLOPs within its range, log-log linear between its points."""
+    right = bisect_left(curve, flops, key=lambda point: point[0])
+    if curve[right][0] == flops:
+        return curve[right][1]
+    (flops_left, loss_left), (flops_right, loss_right) = curve[right - 1], curve[right]
+    share = math.log(flops / flops_left) / math.log(flops_right / flops_left)
+    return loss_left * (loss_right / loss_left) ** share

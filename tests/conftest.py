@@ -1,8 +1,10 @@
 """What every test shares: random einsums for Hypothesis, and a torch that repeats itself."""
 
+import random
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -15,22 +17,25 @@ settings.register_profile("einsearch", deadline=None)
 settings.load_profile("einsearch")
 
 
-@st.composite
-def einsums(draw: st.DrawFn) -> Einsum:
-    """One to three factors; up to three indices on x, on y and between factors. Reducible ones included."""
-    factors = draw(st.integers(1, 3))
+def einsums(factors: int) -> st.SearchStrategy[Einsum]:
+    """Up to three indices on x, on y and between factors; reducible structures included."""
     kinds = index_kinds(factors)
-    exponents: dict[Index, Fraction] = {}
-    for side in ([i for i in kinds if i.in_x], [i for i in kinds if i.in_y]):
-        weights = draw(st.dictionaries(st.sampled_from(side), st.integers(1, 4), min_size=1, max_size=3))
-        exponents |= {index: Fraction(weight, sum(weights.values())) for index, weight in weights.items()}
-    if inner := [i for i in kinds if not (i.in_x or i.in_y)]:
-        eighths = draw(st.dictionaries(st.sampled_from(inner), st.integers(1, 4), max_size=3))
-        exponents |= {index: Fraction(weight, 8) for index, weight in eighths.items()}
-    return Einsum.of(factors, exponents)
+    inner = [i for i in kinds if not (i.in_x or i.in_y)]
+    eighths = st.integers(1, 4).map(lambda n: Fraction(n, 8))
+    return st.builds(
+        lambda x, y, between: Einsum.of(factors, x | y | between),
+        exponents_of_a_side([i for i in kinds if i.in_x]),
+        exponents_of_a_side([i for i in kinds if i.in_y]),
+        st.dictionaries(st.sampled_from(inner), eighths, max_size=3) if inner else st.just({}),
+    )
 
 
-st.register_type_strategy(Einsum, einsums())
+def exponents_of_a_side(kinds: list[Index]) -> st.SearchStrategy[dict[Index, Fraction]]:
+    weights = st.dictionaries(st.sampled_from(kinds), st.integers(1, 4), min_size=1, max_size=3)
+    return weights.map(lambda chosen: {i: Fraction(weight, sum(chosen.values())) for i, weight in chosen.items()})
+
+
+st.register_type_strategy(Einsum, st.one_of([einsums(factors) for factors in (1, 2, 3)]))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -43,11 +48,50 @@ def repeatable_torch() -> Iterator[None]:
     if torch is None:
         yield
         return
-    before = torch.are_deterministic_algorithms_enabled()
+    before = torch.get_deterministic_debug_mode()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    # As `use_deterministic_algorithms(True)`, without the import of torch's compiler that it costs.
+    torch.set_deterministic_debug_mode("error")
     torch.utils.deterministic.fill_uninitialized_memory = True
     yield
-    torch.use_deterministic_algorithms(before)
+    torch.set_deterministic_debug_mode(before)
     torch.set_num_threads(threads)
+
+
+TINY_SPACE = """\
+name: tiny
+structures:
+  list:
+    - {family: monarch}
+    - {family: low-rank, rank: 0.5}
+    - {family: kronecker}
+    - {family: btt, rank: 0.25}
+model: {widths: [16], depth: 1, head_size: 8}
+"""
+
+TINY_STUDY = """\
+name: tiny
+space: space.yaml
+budget: 2e8
+data: text
+rungs: [1.6e7, 3.2e7]
+ladder:
+  - {width: 16, flops: 6.4e7}
+protocol: {context: 16, batch: 4, validation_sequences: 8, evaluations_per_octave: 1, warmup_steps: 2}
+"""
+
+
+@pytest.fixture
+def tiny_study(tmp_path: Path) -> Path:
+    """The file of a study that trains about 120 steps, with its search space and its text beside it.
+
+    Its budget holds the ladder, all four candidates at the top rung, and little more.
+    """
+    words, draw = "alpha beta gamma delta rank factor loss dense einsum search of and to".split(), random.Random(0)
+    (tmp_path / "text").mkdir()
+    for n in range(4):
+        (tmp_path / "text" / f"{n}.txt").write_text(" ".join(draw.choice(words) for _ in range(2000)))
+    (tmp_path / "space.yaml").write_text(TINY_SPACE)
+    (tmp_path / "study.yaml").write_text(TINY_STUDY)
+    return tmp_path / "study.yaml"

@@ -15,11 +15,13 @@ from einsearch.cli.options import console, print_json
 from einsearch.cli.plan_text import describe_plan, plan_json
 from einsearch.cli.tables import leader_table
 from einsearch.report.html import write_html
-from einsearch.report.markdown import finding, to_json
-from einsearch.report.ranking import rank
+from einsearch.report.markdown import to_json
 from einsearch.report.study_data import read_study
+from einsearch.report.summary import summarize
 from einsearch.search.calibration import calibrate
 from einsearch.search.study import Study
+
+_ROWS = 10
 
 
 def conduct(
@@ -71,9 +73,12 @@ def _conclude(study: Study, out: Console, *, quiet: bool, as_json: bool) -> None
     if as_json:
         print_json(to_json(data) | {"report": str(page)})
         return
-    leaders = rank(data.curves, frontier=data.frontier, limit=10)
-    out.print(leader_table(leaders, data))
-    out.print(finding(data), soft_wrap=True)
+    summary = summarize(data)
+    leaders = summary.leaders
+    out.print(leader_table(leaders[:_ROWS], title=f"Study {data.study.name}", dense=summary.dense))
+    if len(leaders) > _ROWS:
+        out.print(f"... and {len(leaders) - _ROWS} more in the report")
+    out.print(f"\n{summary.finding}", soft_wrap=True)
     if quiet:
         return
     name = study.config.name

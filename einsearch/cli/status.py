@@ -9,8 +9,8 @@ from rich.table import Table
 
 from einsearch.cli.options import JsonOption, RunsOption, StoreOption, console, print_json
 from einsearch.cli.tables import leader_table
-from einsearch.report.ranking import rank
 from einsearch.report.study_data import StudyData, read_study
+from einsearch.report.summary import summarize
 from einsearch.search.config import write_flops
 from einsearch.search.study import RUNS, default_store_url
 from einsearch.store import Store, StudyRow
@@ -45,7 +45,8 @@ def status(
     out.print(_studies_table([data.study], {data.study.id: held}))
     out.print()
     out.print(_running_table(data))
-    out.print(leader_table(rank(data.curves, frontier=data.frontier, limit=10), data))
+    summary = summarize(data)
+    out.print(leader_table(summary.leaders[:10], title="Leaders", dense=summary.dense))
     for violation in audit.violations:
         out.print(f"books: {violation}")
 

@@ -72,12 +72,10 @@ def load_model(folder: Path, model: nn.Module) -> TrainingState:
     Raises EinsearchError where the checkpoint is missing or belongs to another model.
     """
     tensors, state = _read(folder)
-    try:
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(tensors[f"model.{name}"])
-    except (KeyError, RuntimeError) as error:
-        raise EinsearchError(f"checkpoint {folder} does not fit the model: {error}") from None
+    _require_fit(folder, tensors, model)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[f"model.{name}"])
     return state
 
 
@@ -91,6 +89,22 @@ def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Tr
         step = torch.tensor(float(state.step), device=parameter.device)
         optimizer.state[parameter] = {"step": step, **moments}
     return state
+
+
+def _require_fit(folder: Path, tensors: dict[str, Tensor], model: nn.Module) -> None:
+    """The tensors are those of the model, its moments included, no more and no less."""
+    wanted = {
+        f"{part}.{name}": tuple(parameter.shape)
+        for part in ("model", *_MOMENTS)
+        for name, parameter in model.named_parameters()
+    }
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise EinsearchError(
+                f"checkpoint {folder} does not fit the model: {name} is {found.get(name, 'missing')} in the "
+                f"checkpoint and {wanted.get(name, 'missing')} in the model; train again from the start"
+            )
 
 
 def _read(folder: Path) -> tuple[dict[str, Tensor], TrainingState]:

@@ -10,10 +10,11 @@ from itertools import pairwise
 from statistics import fmean, geometric_mean
 from typing import Any
 
-from einsearch.frontier import Bound, Frontier, Multiplier
+from einsearch.frontier import Bound, Frontier, Multiplier, dense_frontier
 from einsearch.report.rungs import RESTING, rung_flops
-from einsearch.report.study_data import StudyData, ladder_frontier
+from einsearch.report.study_data import StudyData
 from einsearch.store import Curve, Point
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leader:
@@ -65,23 +66,21 @@ class _AtRung:
     loss: float
 
 
-def rank(
-    curves: Sequence[Curve], *, limit: int | None = None, frontier: Frontier | None = None
-) -> list[Leader]:
-    """The candidates that completed a rung, best first: by rung, then multiplier, then loss.
+def rank(curves: Sequence[Curve], *, limit: int | None = None, frontier: Frontier | None = None) -> list[Leader]:
+    """The candidates that completed a rung, best first: by rung, then loss (a rung's trials spent the same).
 
     Dense ladder runs and failed trials are left out. The frontier is that of the ladder among `curves`
     unless given.
     """
     if frontier is None:
-        frontier = ladder_frontier(curves)
+        frontier = dense_frontier(curves)
     groups: dict[str, list[_AtRung]] = defaultdict(list)
     reached = rung_flops(curves)
     for curve in curves:
         if found := _at_rung(curve, reached):
             groups[curve.trial.key].append(found)
     unranked = [_leader(group, frontier) for group in groups.values()]
-    unranked.sort(key=lambda leader: (-leader["rung"], -_value(leader["multiplier"]), leader["loss"]))
+    unranked.sort(key=lambda leader: (-leader["rung"], leader["loss"]))
     return [Leader(rank=place, **leader) for place, leader in enumerate(unranked[:limit], start=1)]
 
 
@@ -156,9 +155,7 @@ def _leader(group: list[_AtRung], frontier: Frontier) -> dict[str, Any]:
         "multiplier": None if frontier.empty else _mean_multiplier(seeds, frontier),
         "tokens_per_second": tokens / seconds if seconds > 0 else None,
         "seeds": len(seeds),
-        "state": next(
-            (at.curve.trial.state for at in seeds if at.curve.trial.state != "complete"), "complete"
-        ),
+        "state": next((at.curve.trial.state for at in seeds if at.curve.trial.state != "complete"), "complete"),
     }
 
 
@@ -170,9 +167,6 @@ def _mean_multiplier(seeds: Sequence[_AtRung], frontier: Frontier) -> Multiplier
         return frontier.multiplier(max(at.flops for at in seeds), fmean(at.loss for at in seeds))
     return Multiplier(geometric_mean(m.value for m in each), bounds.pop() if bounds else Bound.EXACT)
 
-
-def _value(multiplier: Multiplier | None) -> float:
-    return 0.0 if multiplier is None else multiplier.value
 
 
 def _loss_at(frontier: Frontier, flops: int) -> float | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from einsearch.frontier import Frontier
+from einsearch.frontier import Frontier, dense_frontier
 from einsearch.store import Curve, SegmentRow, Store, StudyRow
 
 
@@ -21,18 +20,7 @@ class StudyData:
     @cached_property
     def frontier(self) -> Frontier:
         """The lower envelope of the study's dense ladder; empty before its first evaluation."""
-        return ladder_frontier(self.curves)
-
-
-def ladder_frontier(curves: Iterable[Curve]) -> Frontier:
-    """The lower envelope of all evaluated points of the dense ladder among `curves`."""
-    return Frontier.of(
-        (point.flops, point.validation_loss)
-        for curve in curves
-        if curve.trial.kind == "ladder"
-        for point in curve.points
-        if point.validation_loss is not None
-    )
+        return dense_frontier(self.curves)
 
 
 def read_study(store_url: str, name: str) -> StudyData:

@@ -11,6 +11,8 @@ def flops_text(flops: float) -> str:
     >>> flops_text(4 * 10**12), flops_text(277777777777)
     ('4e12', '2.78e11')
     """
+    if flops == 0:
+        return "0"
     mantissa, exponent = f"{flops:.2e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 

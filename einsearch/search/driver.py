@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from einsearch.errors import EinsearchError
-from einsearch.frontier import Frontier
+from einsearch.frontier import Frontier, dense_frontier
 from einsearch.proxy.flops import flops_per_step, parameter_count
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Progress, Segment, SegmentResult
@@ -24,7 +24,7 @@ from einsearch.search.facts import facts_of
 from einsearch.search.plan import Plan
 from einsearch.search.rungs import Standing, best_paused, promotable
 from einsearch.search.suggest import Suggester, Suggestion
-from einsearch.search.trials import dense_frontier, observations, rung_losses
+from einsearch.search.trials import observations, rung_losses
 from einsearch.space.candidate import Candidate
 from einsearch.store import Curve, Point, SegmentRow, Store, StudyRow, TrialRow
 
@@ -80,7 +80,8 @@ class Driver:
         self.engine_seconds = 0.0
         self._epoch, self._config, self._executor, self._folder = epoch, config, executor, folder
         self._deterministic, self._observer, self._mirror = deterministic, observer, mirror
-        self._suggester = Suggester(plan.space, config.sampler, config.seed)
+        ladder_keys = frozenset(Candidate.dense(plan.space.shape(run.width)).key for run in plan.ladder)
+        self._suggester = Suggester(plan.space, config.sampler, config.seed, elsewhere=ladder_keys)
         self._curves = {curve.trial.id: curve for curve in store.curves(study.id)}
         self._losses: dict[tuple[int, int], int] = {}
         self._early: dict[str, Finished | Lost | Refused] = {}
@@ -150,6 +151,9 @@ class Driver:
             began = time.process_time()
             for event in self._in_order(events):
                 self._handle(event)
+                if self._deterministic and not self._stopping:
+                    # Now, with what is committed: how many results wait is a matter of time.
+                    self._dispatch()
             self._tick()
             self.engine_seconds += time.process_time() - began
         finished = not self._stopping

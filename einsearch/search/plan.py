@@ -168,7 +168,7 @@ def _ladder(top: int, space: SearchSpace) -> tuple[LadderRun, ...]:
 
 def _candidate_widths(top: int, head_size: int) -> tuple[int, ...]:
     optimal = optimal_width(top)
-    return tuple(sorted({_multiples(optimal * factor, head_size) for factor in (1.0, 1.5, 2.0)}))
+    return tuple(sorted({_multiples(optimal * factor, head_size) for factor in (1.0, 1.5)}))
 
 
 def _affordable(config: StudyConfig, plan: Plan) -> bool:

@@ -86,18 +86,30 @@ class Observation:
     failed: bool
 
 
-class Suggester:
-    """Proposes candidates of one search space. Raises EinsearchError for an unknown sampler."""
+def require_sampler(name: str) -> None:
+    """EinsearchError for an unknown sampler."""
+    if name not in SAMPLERS:
+        raise EinsearchError(f"unknown sampler {name!r}; known: {', '.join(SAMPLERS)}")
 
-    def __init__(self, space: SearchSpace, sampler: str, seed: int) -> None:
-        if sampler not in SAMPLERS:
-            raise EinsearchError(f"unknown sampler {sampler!r}; known: {', '.join(SAMPLERS)}")
+
+class Suggester:
+    """Proposes candidates of one search space, but for the keys that are trained `elsewhere` in the study.
+
+    Raises EinsearchError for an unknown sampler.
+    """
+
+    def __init__(self, space: SearchSpace, sampler: str, seed: int, elsewhere: frozenset[str] = frozenset()) -> None:
+        require_sampler(sampler)
         self._space = space
         self._sampler = sampler
         self._seed = seed
         self._distributions = distributions(space)
-        self._known = list(space.known_first())
-        self._count = space.count()
+        self._elsewhere = elsewhere
+        known = list(space.known_first())
+        self._known = [(params, candidate) for params, candidate in known if candidate.key not in elsewhere]
+        count = space.count()
+        # A listed structure is among the known ones at every width, so this counts all that are left out.
+        self._count = None if count is None else count - len({c.key for _, c in known} & elsewhere)
 
     def next(self, history: Sequence[Observation]) -> tuple[Candidate, Suggestion] | None:
         """A valid candidate whose key is not in `history`; None where there seems to be none left.
@@ -115,7 +127,7 @@ class Suggester:
         for _ in range(ATTEMPTS):
             trial = study.ask(self._distributions)
             candidate = self._space.candidate(trial.params)
-            if candidate.invalid_because() is not None:
+            if candidate.invalid_because() is not None or candidate.key in self._elsewhere:
                 study.tell(trial, state=TrialState.FAIL)
             elif candidate.key in known:
                 repeated = known[candidate.key]
@@ -136,7 +148,8 @@ class Suggester:
                 for name, p in self._space.parameters().items()
             }
             candidate = self._space.candidate(params)
-            if candidate.key not in known and candidate.invalid_because() is None:
+            seen = candidate.key in known or candidate.key in self._elsewhere
+            if not seen and candidate.invalid_because() is None:
                 return candidate, Suggestion(params=params)
         return None
 

@@ -10,17 +10,6 @@ from einsearch.search.suggest import Observation, Suggestion
 from einsearch.store import Curve
 
 
-def dense_frontier(curves: Iterable[Curve]) -> Frontier:
-    """The lower envelope of a study's ladder."""
-    return Frontier.of(
-        (point.flops, point.validation_loss)
-        for curve in curves
-        if curve.trial.kind == "ladder"
-        for point in curve.points
-        if point.validation_loss is not None
-    )
-
-
 def rung_losses(curve: Curve, rungs: Sequence[int]) -> tuple[float, ...]:
     """Validation losses at the rungs that the trial completed."""
     by_step = {point.step: point.validation_loss for point in curve.points}

@@ -65,7 +65,7 @@ def index_kinds(factors: int) -> tuple[Index, ...]:
     return tuple(sorted(kinds, key=lambda index: index.sort_key))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Einsum:
     """A linear operator x -> y written as an einsum of `factors` factors, with exact exponents.
 
@@ -143,6 +143,9 @@ class Einsum:
         from einsearch.space.notation import write
 
         return write(self)
+
+    def __repr__(self) -> str:
+        return f"parse({str(self)!r})"
 
 
 def side_names(factors: int, side: str) -> str:

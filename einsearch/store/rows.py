@@ -124,6 +124,11 @@ class Curve:
     seconds: float = 0.0
 
     @property
+    def losses(self) -> list[tuple[int, float]]:
+        """(FLOPs, validation loss in nats a token) of every point that was evaluated."""
+        return [(p.flops, p.validation_loss) for p in self.points if p.validation_loss is not None]
+
+    @property
     def tokens_per_second(self) -> float | None:
         """Measured training speed; None where nothing was trained here."""
         return self.tokens / self.seconds if self.seconds > 0 else None

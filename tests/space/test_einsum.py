@@ -44,9 +44,7 @@ def test_two_factors_are_in_the_order_of_the_paper() -> None:
 @given(einsum=..., data=st.data())
 def test_canonical_form_does_not_see_the_names_of_the_factors(einsum: Einsum, data: st.DataObject) -> None:
     new_name = data.draw(st.permutations(range(einsum.factors)))
-    renamed = {
-        Index(i.in_x, tuple(sorted(new_name[f] for f in i.factors)), i.in_y): v for i, v in einsum.exponents
-    }
+    renamed = {Index(i.in_x, tuple(sorted(new_name[f] for f in i.factors)), i.in_y): v for i, v in einsum.exponents}
     canonical = einsum.canonical()
     assert Einsum.of(einsum.factors, renamed).canonical() == canonical
     assert canonical.canonical() == canonical
@@ -72,7 +70,7 @@ def test_canonical_forms_are_equal_exactly_for_isomorphic_graphs(factors: int) -
     sides = [[i for i in kinds if i.in_x], [i for i in kinds if i.in_y]]
     inner = [i for i in kinds if not (i.in_x or i.in_y)]
     structures = []
-    for _ in range(30):
+    for _ in range(15):
         chosen = [i for side in sides for i in rng.sample(side, 2)] + rng.sample(inner, 1)
         einsum = Einsum.of(factors, dict.fromkeys(chosen, HALF))
         new_name = tuple(rng.sample(range(factors), factors))
@@ -83,7 +81,7 @@ def test_canonical_forms_are_equal_exactly_for_isomorphic_graphs(factors: int) -
         same = nx.is_isomorphic(graphs[a], graphs[b], node_match=lambda m, n: m["kind"] == n["kind"])
         assert (structures[a].canonical() == structures[b].canonical()) == same
         isomorphic += same
-    assert 30 <= isomorphic < len(structures) * (len(structures) - 1) // 2
+    assert 15 <= isomorphic < len(structures) * (len(structures) - 1) // 2
 
 
 @given(...)
@@ -178,8 +176,7 @@ def test_reducible_structures_say_why(equation: str, reason: str | None) -> None
     x_term, *terms = left.split(",")
     letters = set("".join((x_term, right, *terms)))
     indices = {
-        Index(name in x_term, tuple(f for f, t in enumerate(terms) if name in t), name in right)
-        for name in letters
+        Index(name in x_term, tuple(f for f, t in enumerate(terms) if name in t), name in right) for name in letters
     }
     assert reducible_because(frozenset(indices), len(terms)) == reason
 

@@ -83,8 +83,7 @@ def test_two_letters_on_the_same_vertices_are_one_index() -> None:
         ("(.5|0|1/0|0|.5|.5|0)", "exponent gamma is not a number: 1/0; write a decimal or a fraction"),
         (
             "(.5|0|.5|0|.5|.5)",
-            "theta has 6 exponents, not 7: (.5|0|.5|0|.5|.5); "
-            "write (alpha|beta|gamma|delta|epsilon|phi|rho)",
+            "theta has 6 exponents, not 7: (.5|0|.5|0|.5|.5); write (alpha|beta|gamma|delta|epsilon|phi|rho)",
         ),
         (
             "butterfly",

@@ -1,7 +1,7 @@
 """The reference plan: the cheapest order, and the fans that init and learning rates come from."""
 
 import math
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import pytest
 from hypothesis import given
@@ -41,7 +41,7 @@ def test_every_step_accounts_for_all_that_it_touches(einsum: Einsum, d_in: int, 
     assert sorted(step.factor for step in steps) == list(range(einsum.factors))
     assert steps[0].live == tuple(i for i in einsum.indices if i.in_x)
     assert steps[-1].out == tuple(i for i in einsum.indices if i.in_y)
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in pairwise(steps):
         assert before.out == after.live
     for step in steps:
         assert planned.plan.step_of(step.factor) is step

@@ -1,5 +1,6 @@
 """Search spaces: what they propose, what they promise and what they refuse."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_a_proposal_for_what_is_fixed_to_zero_cannot_be_made() -> None:
 
 def test_sites_may_choose_separately() -> None:
     structures = (parse("btt"), parse("kronecker"))
-    space = SearchSpace(name="two", structures=structures, separate_sites=True, widths=(64,))
+    space = SearchSpace(name="two", structures=structures, separate_sites=True, widths=(64,), head_size=8)
     params = {"width": 0, "attention.structure": 0, "ffn.structure": 1}
     assert set(space.parameters()) == set(params)
     assert space.candidate(params) == Candidate(
@@ -103,7 +104,7 @@ def test_sites_may_choose_separately() -> None:
 def test_what_rounds_to_one_operator_counts_once() -> None:
     structures = (parse("btt"), parse("(.49|0|.51|0|.5|.5|0)"), parse("btt(.6)"))  # the last is dearer than dense
     assert SearchSpace(name="s", structures=structures, widths=(64,)).count() == 1
-    assert SearchSpace(name="s", structures=structures, widths=(64, 128)).count() == 2
+    assert SearchSpace(name="s", structures=structures, widths=(64, 256)).count() == 2
 
 
 def test_a_space_of_three_factors_has_nothing_named_to_start_from() -> None:
@@ -125,7 +126,7 @@ def test_a_space_of_three_factors_has_nothing_named_to_start_from() -> None:
             "every exponent of y is under zero (delta, epsilon, phi), but they sum to 1; leave one out",
         ),
         (
-            {"widths": (64, 60)},
+            {"widths": (64, 60), "head_size": 8},
             "width 60 is not divisible by head size 8; use width 56 or 64, or another head size",
         ),
     ],
@@ -134,6 +135,12 @@ def test_a_space_that_proposes_nothing_is_refused(fields: dict[str, object], mes
     with pytest.raises(EinsearchError) as error:
         SearchSpace(name="s", **fields)  # type: ignore[arg-type]
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_json_is_read_back(name: str) -> None:
+    space = SearchSpace.load(name).with_widths((32, 64))
+    assert SearchSpace.from_json(json.loads(json.dumps(space.to_json()))) == space
 
 
 def test_loading(tmp_path: Path) -> None:

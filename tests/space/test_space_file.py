@@ -139,9 +139,8 @@ def test_what_is_left_out_has_a_default() -> None:
         ),
         # The model
         (
-            f"{BTT}model:\n  widths: [64, 60]\n",
-            " line 3, field model: width 60 is not divisible by head size 8; "
-            "use width 56 or 64, or another head size",
+            f"{BTT}model:\n  widths: [64, 60]\n  head_size: 8\n",
+            " line 3, field model: width 60 is not divisible by head size 8; use width 56 or 64, or another head size",
         ),
         (f"{BTT}model:\n  widths: [64, x]\n", " line 4, field model.widths.1: Input should be a valid integer"),
         (
@@ -151,8 +150,7 @@ def test_what_is_left_out_has_a_default() -> None:
         (f"{BTT}model:\n  sites: both\n", " line 4, field model.sites: Input should be 'same' or 'separate'"),
         (
             f"{BTT}model:\n  heads: 2\n",
-            " line 4, field model.heads: unknown field; "
-            "known here: widths, depth, head_size, ffn_expansion, sites",
+            " line 4, field model.heads: unknown field; known here: widths, depth, head_size, ffn_expansion, sites",
         ),
     ],
 )

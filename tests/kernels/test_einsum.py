@@ -1,0 +1,67 @@
+"""The kernels of the einsum operator against one einsum over all operands, as float64 NumPy."""
+
+import numpy as np
+import pytest
+import torch
+from einsearch.kernels.einsum import merged
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from einsearch.layers.linear import IMPLEMENTATIONS
+from einsearch.space.einsum import Einsum
+from einsearch.space.notation import equation, letters, parse
+from einsearch.space.operator import Operator, operator
+
+DIMENSIONS = st.sampled_from([1, 5, 8, 12, 17])
+
+
+def dense_by_numpy(planned: Operator, factors: list[torch.Tensor]) -> np.ndarray:
+    """The (padded_in, padded_out) matrix, from the einsum as a string."""
+    size = {letters(planned.einsum)[index]: n for index, n in planned.sizes.of}
+    left, y_term = equation(planned.einsum).split("->")
+    x_term, *terms = left.split(",")
+    assert [factor.shape for factor in factors] == [torch.Size([size[n] for n in term]) for term in terms]
+    text = f"{','.join(terms)}->{x_term}{y_term}"
+    matrix = np.einsum(text, *(factor.numpy() for factor in factors), optimize=True)
+    return matrix.reshape(planned.sizes.padded_in, planned.sizes.padded_out)
+
+
+def random_factors(planned: Operator) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        torch.randn(planned.factor_shape(f), dtype=torch.float64, generator=generator)
+        for f in range(planned.einsum.factors)
+    ]
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@settings(max_examples=40)
+@given(einsum=..., d_in=DIMENSIONS, d_out=DIMENSIONS)
+def test_every_kernel_is_the_product_with_the_dense_matrix(name: str, einsum: Einsum, d_in: int, d_out: int) -> None:
+    planned = operator(einsum, d_in, d_out)
+    factors = random_factors(planned)
+    x = torch.randn(2, 3, planned.sizes.padded_in, dtype=torch.float64)
+    expected = torch.from_numpy(x.numpy() @ dense_by_numpy(planned, factors))
+    torch.testing.assert_close(IMPLEMENTATIONS[name](x, factors, planned), expected)
+
+
+def test_the_dense_matrix_of_a_kronecker_product() -> None:
+    planned = operator(parse("kronecker"), 6, 6)
+    a, b = random_factors(planned)
+    torch.testing.assert_close(merged.dense_matrix([a, b], planned), torch.kron(a, b))
+
+
+def test_the_dense_matrix_of_a_low_rank_product() -> None:
+    planned = operator(parse("low-rank"), 16, 9)
+    a, b = random_factors(planned)  # alpha rho, epsilon rho
+    torch.testing.assert_close(merged.dense_matrix([a, b], planned), a @ b.T)
+
+
+def test_the_dense_matrix_of_btt_has_the_permuted_blocks_of_monarch() -> None:
+    """y[e f] = sum over a g of A[a g f] B[g e f] x[a g]: every (g, f) block has rank one."""
+    planned = operator(parse("btt"), 16, 16)
+    a_AGF, b_GEF = random_factors(planned)
+    matrix_AGEF = merged.dense_matrix([a_AGF, b_GEF], planned).reshape(4, 4, 4, 4)
+    for g in range(4):
+        for f in range(4):
+            torch.testing.assert_close(matrix_AGEF[:, g, :, f], torch.outer(a_AGF[:, g, f], b_GEF[g, :, f]))

@@ -1,0 +1,210 @@
+"""Tiny studies, and executors that train in this process or only pretend to."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from einsearch.proxy.corpus import load_corpus
+from einsearch.proxy.protocol import Setting
+from einsearch.proxy.trainer import Point, Progress, Segment, SegmentResult, train_segment
+from einsearch.search import study as study_module
+from einsearch.search.config import StudyConfig, read_study_file
+from einsearch.search.executor import Advanced, Event, Finished, Lost, Refused
+from einsearch.search.study import Study
+
+
+@dataclass
+class InProcess:
+    """An executor whose segments train in this process, one a poll, the last submitted first.
+
+    So with two slots results come in another order than they were reserved.
+    """
+
+    slots: tuple[str, ...]
+    setting: Setting
+    data: Path
+    cache: Path
+    waiting: dict[str, Segment] = field(default_factory=dict)
+    trained: list[Segment] = field(default_factory=list)
+    stopping: bool = False
+
+    def start(self) -> None:
+        self.corpus = load_corpus(self.data, self.cache)
+
+    def submit(self, slot: str, segment: Segment) -> None:
+        assert slot in self.slots
+        assert slot not in self.waiting
+        self.waiting[slot] = segment
+
+    def poll(self, timeout: float) -> list[Event]:
+        slot, segment = self.waiting.popitem()
+        self.trained.append(segment)
+        stop = (lambda: self.stopping) if self.stopping else (lambda: False)
+        result = train_segment(segment, self.setting, self.corpus, torch.device("cpu"), should_stop=stop)
+        return [Finished(slot, result)]
+
+    def ask_to_stop(self) -> None:
+        self.stopping = True
+
+    def close(self) -> None:
+        self.waiting.clear()
+
+
+class Crash(Exception):
+    """The driver dies here."""
+
+
+@dataclass
+class Pretend:
+    """An executor that trains nothing: a loss follows from the candidate and the FLOPs.
+
+    luck: in what order and in which batches results come. Of the segments, the share `lost` dies with its
+    worker, `broken` raises, `diverged` fails, `stopped` asks for a stop; `crashed` is a share of the polls.
+    """
+
+    slots: tuple[str, ...]
+    luck: random.Random
+    lost: float = 0.0
+    broken: float = 0.0
+    diverged: float = 0.0
+    crashed: float = 0.0
+    on_poll: Callable[[], None] = lambda: None
+    waiting: dict[str, Segment] = field(default_factory=dict)
+    submitted: list[Segment] = field(default_factory=list)
+    checkpoints: set[Path] = field(default_factory=set)
+    stopping: bool = False
+
+    def start(self) -> None:
+        return None
+
+    def submit(self, slot: str, segment: Segment) -> None:
+        assert slot in self.slots
+        assert slot not in self.waiting
+        assert segment.end > segment.start
+        assert not segment.start or segment.checkpoint(segment.start) in self.checkpoints
+        self.waiting[slot] = segment
+        self.submitted.append(segment)
+
+    def poll(self, timeout: float) -> list[Event]:
+        self.on_poll()
+        if self.luck.random() < self.crashed:
+            raise Crash
+        events: list[Event] = []
+        for slot in self.luck.sample(sorted(self.waiting), self.luck.randint(0, len(self.waiting))):
+            events += self._outcome(slot, self.waiting.pop(slot))
+        return events
+
+    def _outcome(self, slot: str, segment: Segment) -> list[Event]:
+        fate = self.luck.random()
+        if fate < self.lost:
+            return [Lost(slot, "worker died with exit code -9", retry=True)]
+        if fate < self.lost + self.broken:
+            return [Lost(slot, "ValueError: no", retry=False)]
+        diverged = fate < self.lost + self.broken + self.diverged
+        cut_short = diverged or self.stopping
+        end = self.luck.randint(segment.start + diverged, segment.end) if cut_short else segment.end
+        if end > segment.start and not diverged:
+            self.checkpoints.add(segment.checkpoint(end))
+        progress = Progress(step=end, loss=1.0, flops_per_second=1.0)
+        return [Advanced(slot, progress), Finished(slot, pretended(segment, end, "diverged" if diverged else None))]
+
+    def ask_to_stop(self) -> None:
+        self.stopping = True
+
+    def close(self) -> None:
+        self.waiting.clear()
+
+
+def pretended(segment: Segment, end: int, failure: str | None = None) -> SegmentResult:
+    """A result whose losses fall with the steps, faster for some keys than for others."""
+    talent = int(hashlib.sha256(segment.candidate.key.encode()).hexdigest()[:4], 16) / 2**16
+    points = tuple(
+        Point(
+            step=step,
+            flops=step,
+            train_loss=2.0,
+            validation_loss=1 + step ** -(0.1 + 0.1 * talent),
+            seconds=float(step),
+        )
+        for step in segment.evaluate_at
+        if step <= end and not failure
+    )
+    return SegmentResult(
+        end=end,
+        points=points,
+        seconds=1.0,
+        busy_seconds=1.0,
+        tokens=end - segment.start,
+        checkpoint=segment.checkpoint(end) if end > segment.start and not failure else None,
+        failure=failure,
+        implementations=("pretended",),
+        peak_memory_bytes=0,
+    )
+
+
+class NoMirror:
+    """Optuna's tables take longer to make than a pretended study takes to run."""
+
+    def __init__(self, *_: Any) -> None:
+        return None
+
+    def sync(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+@pytest.fixture
+def tiny_config(tiny_study: Path) -> StudyConfig:
+    return read_study_file(tiny_study)
+
+
+@pytest.fixture
+def open_study(tmp_path: Path) -> Callable[[StudyConfig], Study]:
+    """Open a study in the store of this test, with its runs in the test's folder."""
+
+    def open_one(config: StudyConfig) -> Study:
+        return Study.open(config, store=f"sqlite:///{tmp_path}/store.db", runs=tmp_path / "runs", device="cpu")
+
+    return open_one
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> list[InProcess]:
+    """Studies train in this process; the list holds the executor of every run."""
+    made: list[InProcess] = []
+
+    def make(devices: list[str], setting: Setting, data: Path, cache: Path) -> InProcess:
+        made.append(InProcess(tuple(f"local-{n}" for n in range(len(devices))), setting, data, cache))
+        return made[-1]
+
+    monkeypatch.setattr(study_module, "LocalExecutor", make)
+    return made
+
+
+@pytest.fixture
+def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Pretend]]:
+    """Call it to make studies pretend, with a seed for their luck; the list holds the executor of every run."""
+
+    def install(luck: int, **accidents: Any) -> list[Pretend]:
+        made: list[Pretend] = []
+
+        def make(devices: list[str], *_: Any) -> Pretend:
+            slots = tuple(f"local-{n}" for n in range(len(devices)))
+            checkpoints = made[-1].checkpoints if made else set()
+            made.append(
+                Pretend(slots, random.Random(luck * 1000 + len(made)), checkpoints=checkpoints, **accidents)
+            )
+            return made[-1]
+
+        monkeypatch.setattr(study_module, "LocalExecutor", make)
+        monkeypatch.setattr(study_module, "OptunaMirror", NoMirror)
+        return made
+
+    return install

@@ -1,0 +1,166 @@
+import math
+import random
+
+import pytest
+
+from einsearch.errors import EinsearchError
+from einsearch.search.suggest import SAMPLERS, WINDOW, Observation, Suggester, Suggestion, distributions
+from einsearch.space.candidate import Candidate
+from einsearch.space.notation import parse
+from einsearch.space.search_space import SearchSpace
+
+CONTINUOUS = SearchSpace(name="two", widths=(32, 64))
+FAMILIES = SearchSpace(
+    name="list",
+    structures=tuple(map(parse, ("monarch", "low-rank", "kronecker", "btt(1/4)"))),
+    widths=(16, 32),
+    head_size=8,
+)
+
+
+def observation(candidate: Candidate, suggestion: Suggestion, **changes: object) -> Observation:
+    values = {"scores": (0.0, 0.5), "done": False, "failed": False} | changes
+    return Observation(key=candidate.key, suggestion=Suggestion.from_json(suggestion.to_json()), **values)
+
+
+def grow(
+    sampler: str, count: int, *, space: SearchSpace = CONTINUOUS, seed: int = 0
+) -> list[tuple[Candidate, Observation]]:
+    """As many proposals, of every outcome in turn."""
+    outcomes = [
+        {"done": True},
+        {},
+        {"scores": (-1.0,)},
+        {"failed": True, "scores": ()},
+        {"scores": ()},
+        {"failed": True, "scores": (0.1,)},
+    ]
+    suggester, found = Suggester(space, sampler, seed), []
+    for n in range(count):
+        proposal = suggester.next([o for _, o in found])
+        assert proposal is not None
+        found.append((proposal[0], observation(*proposal, **outcomes[n % len(outcomes)])))
+    return found
+
+
+def test_an_unknown_sampler_is_named_with_the_known_ones():
+    with pytest.raises(EinsearchError) as error:
+        Suggester(CONTINUOUS, "best", 0)
+    assert str(error.value) == "unknown sampler 'best'; known: tpe, random, gp, nsga2"
+
+
+@pytest.mark.parametrize("space", [CONTINUOUS, FAMILIES], ids=lambda space: space.name)
+def test_known_structures_come_first_in_their_order(space):
+    known = [candidate.key for _, candidate in space.known_first()]
+    assert [candidate.key for candidate, _ in grow("random", len(known), space=space)] == known
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_candidate_is_valid_new_and_what_its_parameters_say(sampler):
+    found = grow(sampler, 24)
+    assert len({candidate.key for candidate, _ in found}) == 24
+    for candidate, seen in found:
+        assert candidate.invalid_because() is None
+        assert CONTINUOUS.candidate(seen.suggestion.params).key == candidate.key
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_proposal_follows_from_seed_and_history_alone(sampler):
+    history = [o for _, o in grow(sampler, 16)]
+    again, fresh = Suggester(CONTINUOUS, sampler, 0), Suggester(CONTINUOUS, sampler, 0)
+    first = again.next(history)
+    assert first is not None
+    assert again.next(history) == first  # what it proposed before leaves no trace
+    assert fresh.next(history) == first
+    other = Suggester(CONTINUOUS, sampler, 1).next(history)
+    assert other is not None
+    assert other[0].key != first[0].key
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_list_is_exhausted_exactly(sampler):
+    everything = {
+        FAMILIES.candidate({"width": w, "all.structure": s}) for w in range(2) for s in range(len(FAMILIES.structures))
+    }
+    valid = {candidate.key for candidate in everything if candidate.invalid_because() is None}
+    found = grow(sampler, len(valid), space=FAMILIES)
+    assert {candidate.key for candidate, _ in found} == valid
+    assert Suggester(FAMILIES, sampler, 0).next([o for _, o in found]) is None
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_sites_of_their_own_are_exhausted_too(sampler):
+    """Pairs that no list names: the sampler has to find them, repeats and all."""
+    space = SearchSpace(
+        name="sites", structures=FAMILIES.structures[:3], separate_sites=True, widths=(16,), head_size=8
+    )
+    count = space.count()
+    assert count == 9
+    found = grow(sampler, count, space=space)
+    assert len({candidate.key for candidate, _ in found}) == count
+    assert Suggester(space, sampler, 0).next([o for _, o in found]) is None
+
+
+def test_keys_that_are_trained_elsewhere_are_left_out():
+    space = SearchSpace(name="d", structures=tuple(map(parse, ("dense", "monarch"))), widths=(16,), head_size=8)
+    dense = Candidate.dense(space.shape(16))
+    suggester = Suggester(space, "tpe", 0, elsewhere=frozenset({dense.key}))
+    proposal = suggester.next([])
+    assert proposal is not None
+    assert proposal[0].label == "BTT rank 1"
+    assert suggester.next([observation(*proposal)]) is None
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_history_of_failures_only_teaches_nothing_and_breaks_nothing(sampler):
+    history = [
+        Observation(key=o.key, suggestion=o.suggestion, scores=(), done=False, failed=True)
+        for _, o in grow(sampler, 20)
+    ]
+    proposal = Suggester(CONTINUOUS, sampler, 0).next(history)
+    assert proposal is not None
+    assert proposal[0].key not in {o.key for o in history}
+
+
+def test_a_sampler_learns_from_scores():
+    """TPE, told that a low rank exponent is good, proposes lower ones than told that a high one is."""
+
+    def mean_rank(sign: float) -> float:
+        draw, history = random.Random(0), []
+        for n in range(40):
+            params = {name: draw.random() for name in distributions(CONTINUOUS)} | {"width": draw.randrange(2)}
+            score = sign * float(params["all.rho"])
+            history.append(
+                Observation(
+                    key=str(n), suggestion=Suggestion(params=params), scores=(score,) * 3, done=True, failed=False
+                )
+            )
+        suggester = Suggester(CONTINUOUS, "tpe", 0)
+        ranks = []
+        for _ in range(12):
+            proposal = suggester.next(history)
+            assert proposal is not None
+            history.append(observation(*proposal, scores=(-9.0,)))
+            ranks.append(float(proposal[1].params["all.rho"]))
+        return sum(ranks[5:]) / len(ranks[5:])
+
+    assert mean_rank(-1.0) < mean_rank(1.0)
+
+
+def test_a_long_history_is_cut_to_its_newest():
+    history = [
+        Observation(
+            key=str(n),
+            suggestion=Suggestion(params={name: 0.5 for name in distributions(CONTINUOUS)} | {"width": n % 2}),
+            scores=(math.sin(n),),
+            done=False,
+            failed=False,
+        )
+        for n in range(WINDOW + 100)
+    ]
+    assert Suggester(CONTINUOUS, "random", 0).next(history) is not None
+
+
+def test_a_suggestion_survives_json():
+    suggestion = Suggestion(params={"width": 1, "all.rho": 0.25}, memory={"nsga2:generation": 3})
+    assert Suggestion.from_json(suggestion.to_json()) == suggestion
