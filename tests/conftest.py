@@ -88,7 +88,7 @@ def tiny_study(tmp_path: Path) -> Path:
 
     Its budget holds the ladder, all four candidates at the top rung, and little more.
     """
-    words, draw = "alpha beta gamma delta rank factor loss dense einsum search of and to".split(), random.Random(0)
+    words, draw = ["alpha", "beta", "gamma", "delta", "rank", "factor", "loss", "dense", "einsum", "search", "of", "and", "to"], random.Random(0)
     (tmp_path / "text").mkdir()
     for n in range(4):
         (tmp_path / "text" / f"{n}.txt").write_text(" ".join(draw.choice(words) for _ in range(2000)))

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from einsearch.errors import EinsearchError
@@ -42,7 +43,7 @@ class TrainingState:
 
 
 def save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
-    """Write a checkpoint to `folder`, which appears whole or not at all."""
+    """Write a checkpoint to `folder`, which appears whole or not at all. OSError where the disk is full."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         tensors[f"model.{name}"] = parameter.detach()
@@ -52,7 +53,8 @@ def save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     partial.mkdir()
     try:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, partial / _TENSORS)
+        # As bytes: safetensors' own writing turns a full disk into an error of its own kind.
+        (partial / _TENSORS).write_bytes(serialize({n: t.contiguous().cpu() for n, t in tensors.items()}))
         (partial / _FACTS).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
         for file in (partial / _TENSORS, partial / _FACTS):
             _sync(file)

@@ -50,7 +50,8 @@ def prepare(device: torch.device) -> None:
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.cuda.set_device(device)
-    torch.use_deterministic_algorithms(True)
+    # The flag of use_deterministic_algorithms, without its import of the compiler (2 s a process).
+    torch.set_deterministic_debug_mode("error")
     # Filling fresh memory guards against reading it, which the tests do; a trial need not pay for it.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

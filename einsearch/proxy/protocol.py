@@ -52,8 +52,14 @@ class Protocol:
                 raise EinsearchError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.warmup_steps < 0:
             raise EinsearchError(f"warmup_steps is {self.warmup_steps}; it must be at least 0")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise EinsearchError(f"learning_rate is {self.learning_rate}; it must be a positive number")
+        for name in ("learning_rate", "epsilon", "clip", "embedding_std"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise EinsearchError(f"{name} is {getattr(self, name)}; it must be a positive number")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise EinsearchError(f"{name} is {getattr(self, name)}; it must lie in [0, 1)")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise EinsearchError(f"weight_decay is {self.weight_decay}; it must be at least 0")
         if self.residual not in ("paper", "completep"):
             raise EinsearchError(f"residual is {self.residual!r}; known: paper, completep")
 

@@ -11,18 +11,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from einsearch.errors import EinsearchError
 from einsearch.proxy import checkpoint
 from einsearch.proxy.batches import Batches
 from einsearch.proxy.corpus import Corpus
 from einsearch.proxy.device import autocast, peak_memory_bytes, synchronize
 from einsearch.proxy.flops import flops_per_step
 from einsearch.proxy.gpt2 import ProxyGPT2
-from einsearch.proxy.protocol import Setting
+from einsearch.proxy.protocol import Protocol, Setting
 from einsearch.proxy.vocabulary import VOCABULARY_SIZE
 from einsearch.space.candidate import Candidate
 
 _CHECK_EVERY = 10
 """Steps between two looks at the training loss: on a GPU each look waits for the device."""
+
+_MARGIN = 0.5
+"""Nats above the loss of a uniform guess, where training starts, that count as diverged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +145,16 @@ def train_segment(
     loss_sum, loss_count, seconds_before = 0.0, 0, 0.0
     if segment.start:
         state = checkpoint.load(segment.checkpoint(segment.start), model, optimizer)
+        identity = (segment.candidate.key, segment.seed, setting.id)
+        if (state.key, state.seed, state.setting) != identity:
+            raise EinsearchError(
+                f"checkpoint {segment.checkpoint(segment.start)} is of key {state.key}, seed {state.seed}, setting "
+                f"{state.setting}, not {' '.join(map(str, identity))}; remove it to train from the start"
+            )
         loss_sum, loss_count, seconds_before = state.loss_sum, state.loss_count, state.seconds
     batches = Batches(corpus=corpus, context=protocol.context, batch=protocol.batch, seed=segment.seed)
     validation = torch.from_numpy(batches.validation(protocol.validation_sequences)).to(device)
     step_flops = flops_per_step(segment.candidate, protocol.context, protocol.batch)
-    uniform = math.log(VOCABULARY_SIZE)
 
     step, seconds, points, failure = segment.start, 0.0, [], None
     pending: list[Tensor] = []
@@ -169,17 +178,14 @@ def train_segment(
         losses = torch.stack(pending).tolist()
         pending.clear()
         loss_sum, loss_count = sum(losses, loss_sum), loss_count + len(losses)
-        mean = sum(losses) / len(losses)
         synchronize(device)
         now = time.perf_counter()
         seconds, started = seconds + now - started, now
         done = step - segment.start
+        mean = sum(losses) / len(losses)
         on_progress(Progress(step=step, loss=mean, flops_per_second=done * step_flops / seconds))
-        if not math.isfinite(mean):
-            failure = f"diverged: training loss is {mean} by step {step}"
-        elif mean > uniform + 0.5 and step > protocol.warmup_steps:
-            failure = f"diverged: training loss {mean:.3f} by step {step}, a uniform guess has {uniform:.3f}"
-        elif evaluate:
+        failure = _divergence(losses[-1], step, protocol)
+        if failure is None and evaluate:
             points.append(
                 Point(
                     step=step,
@@ -198,6 +204,7 @@ def train_segment(
         losses = torch.stack(pending).tolist()
         loss_sum, loss_count = sum(losses, loss_sum), loss_count + len(losses)
         seconds += time.perf_counter() - started
+        failure = _divergence(losses[-1], step, protocol)
     path = None
     if failure is None and step > segment.start:
         path = segment.checkpoint(step)
@@ -226,3 +233,17 @@ def train_segment(
         implementations=model.implementations_on(device),
         peak_memory_bytes=peak_memory_bytes(device),
     )
+
+
+def _divergence(loss: float, step: int, protocol: Protocol) -> str | None:
+    """Why the batch loss after `step` steps ends a trial, or None.
+
+    Steps between the regular looks only count where the loss is not finite (which nothing mends), so
+    that the outcome does not depend on how training is cut into segments.
+    """
+    if not math.isfinite(loss):
+        return f"diverged: training loss is {loss} by step {step}"
+    uniform = math.log(VOCABULARY_SIZE)
+    if loss > uniform + _MARGIN and step > protocol.warmup_steps and step % _CHECK_EVERY == 0:
+        return f"diverged: training loss {loss:.3f} at step {step}, a uniform guess has {uniform:.3f}"
+    return None

@@ -34,7 +34,7 @@ from einsearch.store import Curve
 def loss_figure(data: StudyData, leaders: Sequence[Leader]) -> go.Figure:
     """Validation loss against training FLOPs of all trials; the frontier and the first five leaders stand out."""
     top = {leader.key: leader for leader in leaders[: len(LEADER_COLOURS)]}
-    lines = {curve.trial.id: _evaluated(curve) for curve in data.curves}
+    lines = {curve.trial.id: curve.losses for curve in data.curves}
     points = [point for line in lines.values() for point in line]
     if not points:
         return nothing("No validation loss has been measured yet.")
@@ -152,8 +152,3 @@ def _add_leader(
         legendrank=1000 + leader.rank,  # 1000 is the rank of the other traces
         showlegend=in_legend,
     )
-
-
-def _evaluated(curve: Curve) -> list[tuple[int, float]]:
-    points = [(point.flops, point.validation_loss) for point in curve.points]
-    return [(flops, loss) for flops, loss in points if loss is not None and flops > 0 and loss > 0]

@@ -13,7 +13,7 @@ from typing import Any
 from einsearch.frontier import Bound, Frontier, Multiplier, dense_frontier
 from einsearch.report.rungs import RESTING, rung_flops
 from einsearch.report.study_data import StudyData
-from einsearch.store import Curve, Point
+from einsearch.store import Curve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class DenseReference:
     """What dense reaches with `flops` training FLOPs, read off the frontier.
 
     loss: validation loss in nats a token; None outside the frontier. width, parameters and
-    tokens_per_second are those of the dense run that is nearest in FLOPs on the frontier.
+    tokens_per_second are those of the dense run with the lowest loss there or, outside, where it is nearest.
     """
 
     flops: int
@@ -86,22 +86,19 @@ def rank(curves: Sequence[Curve], *, limit: int | None = None, frontier: Frontie
 
 def dense_reference(curves: Iterable[Curve], frontier: Frontier, flops: int) -> DenseReference | None:
     """Dense at the same training FLOPs; None where no dense run was evaluated."""
-    at_point = {
-        (point.flops, point.validation_loss): curve
-        for curve in curves
-        if curve.trial.kind == "ladder"
-        for point in curve.points
-    }
-    on_frontier = [at for at in zip(frontier.flops, frontier.losses, strict=True) if at in at_point]
-    if not on_frontier:
+    ladder = [curve for curve in curves if curve.trial.kind == "ladder" and curve.losses]
+    if frontier.empty or not ladder:
         return None
-    nearest = at_point[min(on_frontier, key=lambda at: abs(math.log(at[0] / flops)))]
+    nearest = min(max(flops, frontier.flops[0]), frontier.flops[-1])
+    found = [(_loss_at(Frontier.of([curve.losses]), nearest), curve) for curve in ladder]
+    reached = [(loss, curve) for loss, curve in found if loss is not None]
+    _, lowest = min(reached, key=lambda at: at[0], default=found[-1])
     return DenseReference(
         flops=flops,
         loss=_loss_at(frontier, flops),
-        width=nearest.trial.facts["width"],
-        parameters=nearest.trial.parameters,
-        tokens_per_second=nearest.tokens_per_second,
+        width=lowest.trial.facts["width"],
+        parameters=lowest.trial.parameters,
+        tokens_per_second=lowest.tokens_per_second,
     )
 
 
@@ -114,17 +111,11 @@ def trial_records(data: StudyData) -> list[dict[str, Any]]:
     return [_record(curve, data.frontier) for curve in data.curves]
 
 
-def last_evaluated(curve: Curve) -> Point | None:
-    """The last point of a curve that has a validation loss."""
-    return next((point for point in reversed(curve.points) if point.validation_loss is not None), None)
-
-
 def _at_rung(curve: Curve, reached: Mapping[int, int]) -> _AtRung | None:
     trial = curve.trial
     if trial.kind == "ladder" or trial.rung < 0 or trial.state == "failed":
         return None
-    points = [(point.flops, point.validation_loss) for point in curve.points]
-    evaluated = [(flops, loss) for flops, loss in points if loss is not None]
+    evaluated = curve.losses
     if not evaluated:
         return None
     if trial.state in RESTING or trial.rung not in reached:
@@ -168,7 +159,6 @@ def _mean_multiplier(seeds: Sequence[_AtRung], frontier: Frontier) -> Multiplier
     return Multiplier(geometric_mean(m.value for m in each), bounds.pop() if bounds else Bound.EXACT)
 
 
-
 def _loss_at(frontier: Frontier, flops: int) -> float | None:
     """The frontier's loss at given FLOPs, linear in log against log; None outside."""
     points = list(zip(frontier.flops, frontier.losses, strict=True))
@@ -179,11 +169,8 @@ def _loss_at(frontier: Frontier, flops: int) -> float | None:
 
 
 def _record(curve: Curve, frontier: Frontier) -> dict[str, Any]:
-    trial, last = curve.trial, last_evaluated(curve)
-    loss = last.validation_loss if last else None
-    multiplier = None
-    if last is not None and loss is not None and not frontier.empty:
-        multiplier = frontier.multiplier(last.flops, loss)
+    trial, evaluated = curve.trial, curve.losses
+    multiplier = frontier.multiplier(*evaluated[-1]) if evaluated and not frontier.empty else None
     attention = trial.facts["taxonomy"]
     ffn = trial.facts.get("ffn_taxonomy", attention)
     return {
@@ -202,7 +189,7 @@ def _record(curve: Curve, frontier: Frontier) -> dict[str, Any]:
         "flops": trial.flops_done,
         "step": trial.step,
         "rung": trial.rung,
-        "loss": loss,
+        "loss": evaluated[-1][1] if evaluated else None,
         "multiplier": multiplier.value if multiplier else None,
         "multiplier_bound": multiplier.bound.name.lower() if multiplier else None,
         "tokens_per_second": curve.tokens_per_second,

@@ -11,7 +11,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from einsearch.errors import EinsearchError
+from einsearch.layers.linear import IMPLEMENTATIONS
 from einsearch.proxy.protocol import Protocol
+from einsearch.search.suggest import require_sampler
 from einsearch.space.yaml_file import read_yaml
 
 DEFAULT_BUDGET = 4 * 10**12
@@ -58,6 +60,13 @@ class StudyConfig:
             raise EinsearchError(f"reduction is {self.reduction}; it must be at least 1")
         if list(self.rungs) != sorted(set(self.rungs)) or any(r < 1 for r in self.rungs):
             raise EinsearchError(f"rungs {list(self.rungs)} must be positive FLOPs in ascending order")
+        widths = [width for width, _ in self.ladder]
+        if len(set(widths)) < len(widths):
+            raise EinsearchError(f"ladder widths {widths} must differ; leave the repeated one out")
+        require_sampler(self.sampler)
+        known = ("auto", *IMPLEMENTATIONS)
+        if self.implementation not in known:
+            raise EinsearchError(f"unknown implementation {self.implementation!r}; known: {', '.join(known)}")
 
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)
@@ -143,23 +152,32 @@ class StudyFile(_Strict):
 
 
 def read_study_file(path: Path) -> StudyConfig:
-    """A study from a YAML file; the path of its search space may be relative to the file.
+    """A study from a YAML file; the paths of its search space and of its data may be relative to the file.
 
     Raises EinsearchError with line and field for anything that is wrong.
     """
     if not path.is_file():
         raise EinsearchError(f"no study file at {path}; give the path of a YAML file")
-    file = read_yaml(path.read_text(encoding="utf-8"), str(path), StudyFile)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EinsearchError(f"cannot read study file {path}: {error}; give a UTF-8 text file") from None
+    file = read_yaml(text, str(path), StudyFile)
     changed = {k: v for k, v in file.protocol.model_dump().items() if v is not None}
     if "learning_rate" in changed:
         changed["learning_rate"] = _number(changed["learning_rate"], "learning_rate")
     beside = path.parent / file.space
     space = str(beside) if file.space.endswith((".yaml", ".yml")) and beside.is_file() else file.space
+    data = None
+    if file.data is not None:
+        given = Path(file.data).expanduser()
+        beside = path.parent / given
+        data = str((beside if beside.exists() else given).absolute())  # it must hold wherever the study is resumed
     return StudyConfig(
         name=file.name,
         space=space,
         budget=parse_flops(file.budget),
-        data=file.data,
+        data=data,
         sampler=file.sampler,
         seed=file.seed,
         rungs=tuple(parse_flops(value, "rung") for value in file.rungs),

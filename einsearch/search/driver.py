@@ -6,6 +6,7 @@ depends on them. What this process keeps in memory can be rebuilt from the store
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -140,11 +141,13 @@ class Driver:
         self._executor.start()
         asked = False
         while True:
+            began = time.process_time()
             if not self._stopping:
                 self._dispatch()
             elif not asked:
                 self._executor.ask_to_stop()
                 asked = True
+            self.engine_seconds += time.process_time() - began
             if not self.running:
                 break
             events = self._executor.poll(_TICK)
@@ -166,7 +169,6 @@ class Driver:
         return finished
 
     def _dispatch(self) -> None:
-        began = time.process_time()
         for slot in self._executor.slots:
             if slot in self.running:
                 continue
@@ -174,7 +176,6 @@ class Driver:
             if trial is None:
                 break
             self._begin(slot, trial)
-        self.engine_seconds += time.process_time() - began
 
     def _in_order(self, events: list[Event]) -> Iterator[Event]:
         """Events as they are to be handled: as they came, or results in the order of reservation."""
@@ -297,6 +298,9 @@ class Driver:
             checkpoint=checkpoint,
             environment=environment,
         )
+        if trial.checkpoint and checkpoint != trial.checkpoint:
+            # Only after the commit: until then a crash would continue from the older one.
+            shutil.rmtree(trial.checkpoint, ignore_errors=True)
         curve = self._curves[trial.id]
         self._curves[trial.id] = replace(
             curve,

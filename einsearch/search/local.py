@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -62,7 +63,12 @@ class LocalExecutor:
             name=f"einsearch-{slot}",
             daemon=True,
         )
-        process.start()
+        # Ctrl-C reaches the whole process group, and may come before the worker could say that it ignores it.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         theirs.close()
         return _Worker(process, ours)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from einsearch.errors import EinsearchError
@@ -107,10 +108,17 @@ class Plan:
 
 
 def make_plan(config: StudyConfig) -> Plan:
-    """Plan a study. Raises EinsearchError where the budget is too small, naming the least that works."""
+    """Plan a study. Raises EinsearchError where the budget is too small, naming the least that works.
+
+    Also where the configuration gives rungs or ladder runs of less than LEAST_STEPS steps.
+    """
     space = SearchSpace.load(config.space)
     rungs = config.rungs or _rungs(config.budget, config.reduction)
     plan = _plan(config, space, rungs)
+    if config.rungs:
+        _check_rungs(config, plan)
+    for run in plan.ladder if config.ladder else ():
+        _check_ladder_run(config, plan, run)
     if not _affordable(config, plan):
         least = config.budget
         while not _affordable(config, _plan(config, space, config.rungs or _rungs(least, config.reduction), least)):
@@ -172,17 +180,43 @@ def _candidate_widths(top: int, head_size: int) -> tuple[int, ...]:
 
 
 def _affordable(config: StudyConfig, plan: Plan) -> bool:
-    protocol = config.protocol
-    dearest = max(
-        flops_per_step(Candidate.dense(plan.space.shape(width)), protocol.context, protocol.batch)
-        for width in _all_widths(plan)
+    return plan.rungs[0] >= LEAST_STEPS * _dearest_step(config, plan) and (
+        plan.budget >= plan.ladder_flops + plan.rungs[0]
     )
-    return plan.rungs[0] >= LEAST_STEPS * dearest and plan.budget >= plan.ladder_flops + plan.rungs[0]
+
+
+def _dearest_step(config: StudyConfig, plan: Plan) -> int:
+    return max(_dense_step(config, plan, width) for width in _all_widths(plan))
+
+
+def _dense_step(config: StudyConfig, plan: Plan, width: int) -> int:
+    dense = Candidate.dense(plan.space.shape(width))
+    return flops_per_step(dense, config.protocol.context, config.protocol.batch)
 
 
 def _all_widths(plan: Plan) -> Iterator[int]:
     yield from (run.width for run in plan.ladder)
     yield from plan.space.widths
+
+
+def _check_rungs(config: StudyConfig, plan: Plan) -> None:
+    least = LEAST_STEPS * _dearest_step(config, plan)
+    for below, rung in pairwise((0, *plan.rungs)):
+        if rung - below < least:
+            place = f"rung {write_flops(rung)} FLOPs" + (f" is too near to {write_flops(below)}" if below else "")
+            raise EinsearchError(
+                f"{place}: less than {LEAST_STEPS} steps of the dearest model; give at least "
+                f"{write_flops(_round_up(below + least))}"
+            )
+
+
+def _check_ladder_run(config: StudyConfig, plan: Plan, run: LadderRun) -> None:
+    least = LEAST_STEPS * _dense_step(config, plan, run.width)
+    if run.flops < least:
+        raise EinsearchError(
+            f"ladder run of width {run.width} has {write_flops(run.flops)} FLOPs, less than {LEAST_STEPS} steps; "
+            f"give at least {write_flops(_round_up(least))}"
+        )
 
 
 def _round_up(flops: int) -> int:

@@ -20,6 +20,9 @@ from einsearch.proxy.device import prepare
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Progress, Segment, train_segment
 
+_NOTHING_CAN_BE_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+"""Errors of a checkpoint that every other trial would meet too."""
+
 _PROGRESS_EVERY = 0.5
 """Seconds between two progress messages."""
 
@@ -41,8 +44,11 @@ def serve(connection: Connection, device_name: str, setting: Setting, data: Path
     while True:
         segment = inbox.get()
         try:
-            if corpus is None:
-                corpus = _corpus(setting, data, cache)
+            corpus = corpus or _corpus(setting, data, cache)
+        except EinsearchError as error:
+            connection.send(("refused", str(error)))
+            continue
+        try:
             result = train_segment(
                 segment,
                 setting,
@@ -53,9 +59,9 @@ def serve(connection: Connection, device_name: str, setting: Setting, data: Path
             )
             connection.send(("finished", result))
         except EinsearchError as error:
-            connection.send(("refused", str(error)))
+            connection.send(("error", str(error)))
         except OSError as error:
-            kind = "refused" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES) else "error"
+            kind = "refused" if error.errno in _NOTHING_CAN_BE_WRITTEN else "error"
             connection.send((kind, f"{type(error).__name__}: {error}"))
         except Exception as error:  # noqa: BLE001 (any failure of one trial must leave the worker usable)
             traceback.print_exc()

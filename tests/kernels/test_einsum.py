@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from einsearch.kernels.einsum import merged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from einsearch.kernels.einsum import merged
 from einsearch.layers.linear import IMPLEMENTATIONS
 from einsearch.space.einsum import Einsum
 from einsearch.space.notation import equation, letters, parse

@@ -21,6 +21,7 @@ STRUCTURES = {
     "low-rank": "low-rank",
     "kronecker": "kronecker",
     "generic": "(.5|.25|.25|.25|.5|.25|.25)",
+    "no-contraction": "(0|0|1|.5|.5|0|0)",
     "chain": "a,abp,bcpq,cdq->d; a=1, b=1/3, c=1/3, d=1, p=1/4, q=1/4",
 }
 
@@ -283,8 +284,9 @@ def test_autocast_to_bfloat16(structure: str, implementation: str) -> None:
         assert parameter.grad.isfinite().all()
 
 
-def test_leading_dimensions_of_x() -> None:
-    layer = EinsumLinear(8, 12, "btt")
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_leading_dimensions_of_x(implementation: str) -> None:
+    layer = EinsumLinear(8, 12, "btt", implementation=implementation)
     x = torch.randn(2, 3, 5, 8)
     assert layer(x).shape == (2, 3, 5, 12)
     torch.testing.assert_close(layer(x)[1, 2, 4], layer(x[1, 2, 4]))

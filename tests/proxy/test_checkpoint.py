@@ -80,7 +80,7 @@ def fail(*_: Any, **__: Any) -> NoReturn:
 
 
 @pytest.mark.parametrize(
-    ("module", "function"), [(checkpoint, "save_file"), (checkpoint, "_sync"), (json, "dumps"), (os, "rename")]
+    ("module", "function"), [(checkpoint, "serialize"), (checkpoint, "_sync"), (json, "dumps"), (os, "rename")]
 )
 def test_a_crash_while_saving_leaves_no_checkpoint(
     module: Any, function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -70,7 +70,7 @@ def test_the_id_changes_with_every_field_but_the_name_of_the_data() -> None:
     ]
     for field in fields(Protocol):
         value = getattr(SETTING.protocol, field.name)
-        other = "completep" if field.name == "residual" else value + 1
+        other = "completep" if field.name == "residual" else value / 2 if field.name.startswith("beta") else value + 1
         changed.append(replace(SETTING, protocol=replace(SETTING.protocol, **{field.name: other})))
     ids = {setting.id for setting in (SETTING, *changed)}
     assert len(ids) == 1 + len(changed)

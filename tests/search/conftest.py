@@ -58,16 +58,13 @@ class InProcess:
         self.waiting.clear()
 
 
-class Crash(Exception):
-    """The driver dies here."""
-
-
 @dataclass
 class Pretend:
     """An executor that trains nothing: a loss follows from the candidate and the FLOPs.
 
     luck: in what order and in which batches results come. Of the segments, the share `lost` dies with its
-    worker, `broken` raises, `diverged` fails, `stopped` asks for a stop; `crashed` is a share of the polls.
+    worker, `broken` raises and `diverged` fails; `crashed` is a share of the polls. After `refused_after`
+    segments the disk is full.
     """
 
     slots: tuple[str, ...]
@@ -76,7 +73,7 @@ class Pretend:
     broken: float = 0.0
     diverged: float = 0.0
     crashed: float = 0.0
-    on_poll: Callable[[], None] = lambda: None
+    refused_after: int | None = None
     waiting: dict[str, Segment] = field(default_factory=dict)
     submitted: list[Segment] = field(default_factory=list)
     checkpoints: set[Path] = field(default_factory=set)
@@ -94,15 +91,16 @@ class Pretend:
         self.submitted.append(segment)
 
     def poll(self, timeout: float) -> list[Event]:
-        self.on_poll()
         if self.luck.random() < self.crashed:
-            raise Crash
+            raise RuntimeError("the driver dies here")
         events: list[Event] = []
         for slot in self.luck.sample(sorted(self.waiting), self.luck.randint(0, len(self.waiting))):
             events += self._outcome(slot, self.waiting.pop(slot))
         return events
 
     def _outcome(self, slot: str, segment: Segment) -> list[Event]:
+        if self.refused_after is not None and len(self.submitted) > self.refused_after and not self.stopping:
+            return [Refused(slot, "OSError: [Errno 28] No space left on device")]
         fate = self.luck.random()
         if fate < self.lost:
             return [Lost(slot, "worker died with exit code -9", retry=True)]

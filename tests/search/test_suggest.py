@@ -57,8 +57,9 @@ def test_known_structures_come_first_in_their_order(space):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_candidate_is_valid_new_and_what_its_parameters_say(sampler):
-    found = grow(sampler, 24)
-    assert len({candidate.key for candidate, _ in found}) == 24
+    count = 13 if sampler == "gp" else 24  # from the eleventh on a proposal of gp takes seconds
+    found = grow(sampler, count)
+    assert len({candidate.key for candidate, _ in found}) == count
     for candidate, seen in found:
         assert candidate.invalid_because() is None
         assert CONTINUOUS.candidate(seen.suggestion.params).key == candidate.key
@@ -126,23 +127,15 @@ def test_a_sampler_learns_from_scores():
     """TPE, told that a low rank exponent is good, proposes lower ones than told that a high one is."""
 
     def mean_rank(sign: float) -> float:
-        draw, history = random.Random(0), []
-        for n in range(40):
+        draw, history = random.Random(0), [o for _, o in grow("random", 10)]  # the known structures are behind it
+        for n in range(30):
             params = {name: draw.random() for name in distributions(CONTINUOUS)} | {"width": draw.randrange(2)}
-            score = sign * float(params["all.rho"])
+            scores = (100 * sign * float(params["all.rho"]),)
             history.append(
-                Observation(
-                    key=str(n), suggestion=Suggestion(params=params), scores=(score,) * 3, done=True, failed=False
-                )
+                Observation(key=str(n), suggestion=Suggestion(params=params), scores=scores, done=True, failed=False)
             )
-        suggester = Suggester(CONTINUOUS, "tpe", 0)
-        ranks = []
-        for _ in range(12):
-            proposal = suggester.next(history)
-            assert proposal is not None
-            history.append(observation(*proposal, scores=(-9.0,)))
-            ranks.append(float(proposal[1].params["all.rho"]))
-        return sum(ranks[5:]) / len(ranks[5:])
+        proposals = [Suggester(CONTINUOUS, "tpe", seed).next(history) for seed in range(8)]
+        return sum(float(proposal[1].params["all.rho"]) for proposal in proposals if proposal) / 8
 
     assert mean_rank(-1.0) < mean_rank(1.0)
 
@@ -151,7 +144,7 @@ def test_a_long_history_is_cut_to_its_newest():
     history = [
         Observation(
             key=str(n),
-            suggestion=Suggestion(params={name: 0.5 for name in distributions(CONTINUOUS)} | {"width": n % 2}),
+            suggestion=Suggestion(params=dict.fromkeys(distributions(CONTINUOUS), 0.5) | {"width": n % 2}),
             scores=(math.sin(n),),
             done=False,
             failed=False,
