@@ -37,17 +37,22 @@ class Multiplier:
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """The lower envelope of dense runs: ascending training FLOPs, strictly descending losses (nats)."""
+    """The lower envelope of dense runs: ascending training FLOPs, strictly descending losses (nats).
+
+    complete_from: FLOPs from which on every run was evaluated.
+    """
 
     flops: tuple[int, ...]
     losses: tuple[float, ...]
+    complete_from: int = 0
 
     @classmethod
     def of(cls, runs: Iterable[Sequence[tuple[int, float]]]) -> Frontier:
         """The envelope of dense runs, each a sequence of (FLOPs, validation loss).
 
         Runs are curves, straight between their points in the logarithms: of two runs that were evaluated
-        at slightly different FLOPs the better one counts at both, so the envelope has no steps there.
+        at slightly different FLOPs the better one counts at both, so the envelope has no steps there. It
+        is complete where all runs were evaluated: before, a better one may be missing.
 
         >>> Frontier.of([[(10, 3.0), (40, 2.0)], [(20, 3.1), (39, 2.9)]]).flops
         (10, 20, 39, 40)
@@ -61,7 +66,7 @@ class Frontier:
             if not losses or lowest < losses[-1]:
                 flops.append(at)
                 losses.append(lowest)
-        return cls(tuple(flops), tuple(losses))
+        return cls(tuple(flops), tuple(losses), max((curve[0][0] for curve in curves), default=0))
 
     @property
     def empty(self) -> bool:
@@ -70,7 +75,8 @@ class Frontier:
     def flops_for(self, loss: float) -> tuple[float, Bound]:
         """FLOPs that dense needs for a loss, and whether that is exact.
 
-        A loss below the envelope gives its last FLOPs, AT_LEAST; one above it its first, AT_MOST.
+        A loss below the envelope gives its last FLOPs, AT_LEAST; one above it its first, AT_MOST, and so
+        does one that the envelope reached before it was complete.
         Raises ValueError on an empty frontier.
         """
         if self.empty:
@@ -81,11 +87,12 @@ class Frontier:
             return self.flops[0], Bound.AT_MOST
         # bisect wants an ascending sequence: search the negated losses.
         right = bisect_left(self.losses, -loss, key=lambda value: -value)
-        if self.losses[right] == loss or right == 0:
-            return self.flops[right], Bound.EXACT
-        left = right - 1
-        share = math.log(self.losses[left] / loss) / math.log(self.losses[left] / self.losses[right])
-        return self.flops[left] * (self.flops[right] / self.flops[left]) ** share, Bound.EXACT
+        needed = float(self.flops[right])
+        if self.losses[right] != loss:
+            left = right - 1
+            share = math.log(self.losses[left] / loss) / math.log(self.losses[left] / self.losses[right])
+            needed = self.flops[left] * (self.flops[right] / self.flops[left]) ** share
+        return needed, Bound.AT_MOST if needed < self.complete_from else Bound.EXACT
 
     def multiplier(self, flops: int, loss: float) -> Multiplier:
         """The compute multiplier of a run that reached `loss` with `flops` training FLOPs."""

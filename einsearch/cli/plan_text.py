@@ -13,6 +13,7 @@ from einsearch.search.calibration import Speed
 from einsearch.search.config import write_flops
 from einsearch.search.study import Study
 from einsearch.store import StudyRow
+from einsearch.store.engine import parse_url, shown
 
 
 def describe_plan(
@@ -26,7 +27,7 @@ def describe_plan(
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     device = torch.device(places[0])
-    table.add_row("study", f"{study.config.name} in {_shown(study.store_url)}")
+    table.add_row("study", f"{study.config.name} in {shown(parse_url(study.store_url))}")
     table.add_row(
         "device", f"{describe(device)}; {len(places)} workers, torch {study.setting.torch}, {study.setting.precision}"
     )
@@ -80,10 +81,3 @@ def _duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = seconds / 60
     return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-
-def _shown(url: str) -> str:
-    """A store's URL without its password."""
-    from sqlalchemy.engine import make_url
-
-    return make_url(url).render_as_string(hide_password=True)

@@ -244,7 +244,9 @@ class Driver:
         self.running[slot] = Running(trial, reserved, target)
         self._order.append(slot)
         candidate = Candidate.from_json(trial.candidate)
-        evaluations = self.plan.evaluations(trial.flops_per_step, self._config.protocol.evaluations_per_octave)
+        evaluations = self.plan.evaluations(
+            trial.flops_per_step, self._config.protocol.evaluations_per_octave, dense=trial.kind == "ladder"
+        )
         self._executor.submit(
             slot,
             Segment(

@@ -19,6 +19,7 @@ from einsearch.search.suggest import distributions, quiet_optuna
 from einsearch.search.trials import rung_losses
 from einsearch.space.search_space import SearchSpace
 from einsearch.store import Curve
+from einsearch.store.engine import BUSY_SECONDS, parse_url
 
 _KEY = "einsearch:key"
 _STATES = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
@@ -32,7 +33,7 @@ class OptunaMirror:
         self._rungs = rungs
         self._distributions = distributions(space)
         self._study = optuna.create_study(
-            storage=RDBStorage(url, engine_kwargs=_engine_arguments(url)),
+            storage=_storage(url),
             study_name=name,
             direction="maximize",
             load_if_exists=True,
@@ -105,12 +106,15 @@ def _attributes(curve: Curve) -> dict[str, Any]:
 def delete_mirror(url: str, name: str) -> None:
     """Remove the Optuna study of that name; a study that was never mirrored has none."""
     quiet_optuna()
-    storage = RDBStorage(url, engine_kwargs=_engine_arguments(url))
+    storage = _storage(url)
     if name in optuna.get_all_study_names(storage):
         optuna.delete_study(study_name=name, storage=storage)
 
 
-def _engine_arguments(url: str) -> dict[str, Any]:
-    if url.startswith("sqlite"):
-        return {"connect_args": {"timeout": 60}}
-    return {"pool_pre_ping": True}
+def _storage(url: str) -> RDBStorage:
+    """Optuna's storage in the database of a store, reached by the same driver."""
+    parsed = parse_url(url)
+    arguments: dict[str, Any] = {"pool_pre_ping": True}
+    if parsed.drivername == "sqlite":
+        arguments = {"connect_args": {"timeout": BUSY_SECONDS}}
+    return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=arguments)

@@ -93,15 +93,16 @@ class Plan:
         count = self.space.count()
         return fits if count is None else min(fits, count)
 
-    def evaluations(self, step_flops: int, per_octave: int) -> tuple[int, ...]:
+    def evaluations(self, step_flops: int, per_octave: int, *, dense: bool = False) -> tuple[int, ...]:
         """Steps after which a trial is evaluated: at every rung and log-spaced in FLOPs between.
 
-        Reaches from half the first rung to twice the top one, so that ladder and candidates share a grid.
+        A candidate's reach down to half the first rung. Those of a dense run go on to an eighth of it, so
+        that the frontier covers the losses of poor candidates, and of other studies that reuse the run.
         """
         marks = set(self.rungs) | {run.flops for run in self.ladder}
         factor = 2 ** (1 / per_octave)
         value = float(max(marks))
-        while value >= self.rungs[0] / 2:
+        while value >= self.rungs[0] / (8 if dense else 2):
             marks.add(round(value))
             value /= factor
         return tuple(sorted({mark // step_flops for mark in marks} - {0}))

@@ -25,6 +25,7 @@ from einsearch.search.driver import Driver, Mirror, Observer
 from einsearch.search.local import LocalExecutor
 from einsearch.search.mirror import OptunaMirror, delete_mirror
 from einsearch.search.plan import Plan, make_plan
+from einsearch.space.search_space import SearchSpace
 from einsearch.store import Curve, Store, StudyRow
 
 RUNS = Path("runs")
@@ -64,22 +65,30 @@ class Study:
         """
         url = store or default_store_url(runs)
         stored = _stored(url, config.name)
-        plan = make_plan(config) if stored is None else Plan.from_json(stored.config["plan"], stored.budget)
-        corpus = load_corpus(Path(config.data) if config.data else None, runs / ".data")
-        require_length(corpus, context=config.protocol.context)
-        setting = setting_for(config.protocol, corpus, devices(device)[0])
-        study = cls(config, plan, setting, corpus, url, runs)
-        if stored is not None:
-            study._check_same(stored)
+        if stored is None:
+            return cls._with_data(config, make_plan(config), url, runs, device)
+        plan = Plan.from_json(stored.config["plan"], stored.budget)
+        _check_space(config, plan, stored)
+        study = cls._with_data(config, plan, url, runs, device)
+        study._check_same(stored)
         return study
 
     @classmethod
+    def _with_data(cls, config: StudyConfig, plan: Plan, url: str, runs: Path, device: str) -> Study:
+        corpus = load_corpus(Path(config.data) if config.data else None, runs / ".data")
+        require_length(corpus, context=config.protocol.context)
+        setting = setting_for(config.protocol, corpus, devices(device)[0])
+        return cls(config, plan, setting, corpus, url, runs)
+
+    @classmethod
     def load(cls, name: str, *, store: str | None = None, runs: Path = RUNS, device: str = "auto") -> Study:
-        """The stored study of that name, with its present budget."""
+        """The stored study of that name, with its present budget; the file of its search space is not read again."""
         url = store or default_store_url(runs)
         with Store.open(url, create=False) as opened:
             row = opened.study(name)
-        return cls.open(stored_config(row), store=url, runs=runs, device=device)
+        study = cls._with_data(stored_config(row), Plan.from_json(row.config["plan"], row.budget), url, runs, device)
+        study._check_same(row)
+        return study
 
     @property
     def folder(self) -> Path:
@@ -193,6 +202,18 @@ class Study:
         with Store.open(self.store_url, create=False) as store:
             store.delete_study(self.config.name)
         delete_mirror(self.store_url, self.config.name)
+
+
+def _check_space(config: StudyConfig, plan: Plan, row: StudyRow) -> None:
+    """EinsearchError where the file of the search space says something else than when the study was begun."""
+    if config.space != row.config["space"]:
+        return  # said in other words by _check_same
+    space = SearchSpace.load(config.space)
+    if (space if space.widths else space.with_widths(plan.space.widths)) != plan.space:
+        raise EinsearchError(
+            f"search space {config.space} was changed since study {row.name!r} was begun; choose another --study, "
+            f"or continue it as it was: einsearch resume {row.name}"
+        )
 
 
 def _stored(url: str, name: str) -> StudyRow | None:

@@ -111,13 +111,13 @@ class Recorder:
             reason=reason,
         )
 
-    def dense(self, width: int = 32, to_flops: int = 2 * RUNGS[-1]) -> TrialRow:
+    def dense(self, width: int = 32, to_flops: int = 2 * RUNGS[-1], multiplier: float = 1.0) -> TrialRow:
         """A dense run of the ladder, evaluated at every doubling of FLOPs."""
         trial = self.add("dense", width=width, kind="ladder")
-        targets = [to_flops // 2**n for n in range(6, -1, -1)]
+        targets = [to_flops // 2**n for n in range(6, -1, -1) if to_flops // 2**n >= 8 * trial.flops_per_step]
         for target in targets:
             state = "complete" if target == targets[-1] else "queued"
-            self.settle(trial, self.reserve(trial, target), 1.0, state, -1)
+            self.settle(trial, self.reserve(trial, target), multiplier, state, -1)
         return trial
 
     def search(self, theta: str = "btt", *, multiplier: float = 1.0, rungs: int = len(RUNGS), **where: Any) -> TrialRow:

@@ -18,12 +18,10 @@ FIGURES = {
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_of_nothing_and_of_everything(name, recorder):
-    """Of an empty study, with only dense, with only a candidate, with both."""
-    for step in (lambda: None, recorder.dense, recorder.search, recorder.dense):
-        if step is recorder.dense and len(recorder.data().curves) > 1:
-            recorder.dense(48)
-        else:
-            step()
+    """Of an empty study, with a queued candidate, with dense, with a ranked candidate."""
+    steps = (lambda: None, lambda: recorder.add(width=16), recorder.dense, recorder.search)
+    for step in steps:
+        step()
         data = recorder.data()
         figure = FIGURES[name](data, summarize(data))
         assert figure.to_json()

@@ -153,7 +153,7 @@ def test_the_figures_draw_in_a_browser(full, tmp_path):
     assert "CONSOLE" not in log, log
     drawn = Outline(dom.replace(get_plotlyjs(), ""))
     assert sum("main-svg" in (a.get("class") or "") for tag, a in drawn.tags if tag == "svg") >= 4
-    for text in ("1. BTT rank 1, width 32", "dense frontier", "rung 2", "compute multiplier", "unused: 59 %"):
+    for text in ("1. BTT rank 1, width 32", "dense frontier", "rung 2", "compute multiplier", "lost: 0.9 %"):
         assert text in drawn.texts, text
 
 
