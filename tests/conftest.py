@@ -2,7 +2,7 @@
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -82,16 +82,26 @@ protocol: {context: 16, batch: 4, validation_sequences: 8, evaluations_per_octav
 """
 
 
-@pytest.fixture
-def tiny_study(tmp_path: Path) -> Path:
-    """The file of a study that trains about 120 steps, with its search space and its text beside it.
+@pytest.fixture(scope="session")
+def write_tiny_study() -> Callable[[Path], Path]:
+    """Write the file of a study that trains about 120 steps, with its search space and its text beside it.
 
     Its budget holds the ladder, all four candidates at the top rung, and little more.
     """
-    words, draw = ["alpha", "beta", "gamma", "delta", "rank", "factor", "loss", "dense", "einsum", "search", "of", "and", "to"], random.Random(0)
-    (tmp_path / "text").mkdir()
-    for n in range(4):
-        (tmp_path / "text" / f"{n}.txt").write_text(" ".join(draw.choice(words) for _ in range(2000)))
-    (tmp_path / "space.yaml").write_text(TINY_SPACE)
-    (tmp_path / "study.yaml").write_text(TINY_STUDY)
-    return tmp_path / "study.yaml"
+
+    def write(folder: Path) -> Path:
+        words, draw = ("alpha", "beta", "gamma", "rank", "factor", "loss", "dense", "einsum", "of"), random.Random(0)
+        (folder / "text").mkdir()
+        for n in range(4):
+            (folder / "text" / f"{n}.txt").write_text(" ".join(draw.choice(words) for _ in range(2000)))
+        (folder / "space.yaml").write_text(TINY_SPACE)
+        (folder / "study.yaml").write_text(TINY_STUDY)
+        return folder / "study.yaml"
+
+    return write
+
+
+@pytest.fixture
+def tiny_study(write_tiny_study: Callable[[Path], Path], tmp_path: Path) -> Path:
+    """The file of the tiny study, in the folder of the test."""
+    return write_tiny_study(tmp_path)

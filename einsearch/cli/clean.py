@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from einsearch.cli.options import RunsOption, StoreOption, console
 from einsearch.errors import EinsearchError
 from einsearch.search.mirror import delete_mirror
-from einsearch.search.study import RUNS, default_store_url
+from einsearch.search.study import RUNS, default_store_url, is_alive, this_process
 from einsearch.store import Store
 
 
@@ -28,16 +29,24 @@ def clean(
     folder = runs / study
     with Store.open(url, create=False) as opened:
         row = opened.study(study)
-        if checkpoints and opened.lease(row.id) is not None:
-            raise EinsearchError(f"study {study!r} is being run; stop it first")
         what = "the checkpoints" if checkpoints else "all results, checkpoints and reports"
         if not yes and not typer.confirm(f"Remove {what} of study {study}?"):
             raise typer.Exit(1)
+        # With the lease nobody runs the study meanwhile, and that of a driver that died is in nobody's way.
+        epoch = opened.acquire_lease(row.id, owner=this_process(), alive=is_alive)
+        try:
+            _remove(folder / "checkpoints" if checkpoints else folder)
+        finally:
+            opened.release_lease(row.id, epoch)
         if not checkpoints:
             opened.delete_study(study)
-    if not checkpoints:
-        delete_mirror(url, study)
-    target = folder / "checkpoints" if checkpoints else folder
-    if target.exists():
-        shutil.rmtree(target)
+            delete_mirror(url, study)
     console().print(f"Removed {what} of {study}.")
+
+
+def _remove(folder: Path) -> None:
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise EinsearchError(f"cannot remove {folder}: {error.strerror}; remove it by hand") from error

@@ -52,6 +52,8 @@ def conduct(
             return
         with _display(out, study, quiet or as_json) as display:
             finished = study.run(workers=workers, deterministic=deterministic, budget=budget, observer=display)
+        if display is not None:
+            out.print(f"\n{display.closing}\n", soft_wrap=True)
         if not finished:
             out.print(
                 f"\nStopped; every running trial wrote a checkpoint. "

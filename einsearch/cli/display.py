@@ -30,6 +30,7 @@ class LiveDisplay:
         self._live = Live(console=out, auto_refresh=False, transient=True)
         self._study = study
         self._drawn_at = 0.0
+        self.closing = ""
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -41,6 +42,7 @@ class LiveDisplay:
         self._live.stop()
 
     def update(self, driver: Driver) -> None:
+        self.closing = _closing(driver)
         now = time.monotonic()
         if now - self._drawn_at < _REDRAW_EVERY:
             return
@@ -75,6 +77,7 @@ class PlainDisplay:
         self._out = out
         self._line_at = 0.0
         self._told: set[int] = set()
+        self.closing = ""
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +88,7 @@ class PlainDisplay:
         return None
 
     def update(self, driver: Driver) -> None:
+        self.closing = _closing(driver)
         self._tell_ended(driver)
         now = time.monotonic()
         if now - self._line_at < _LINE_EVERY:
@@ -111,6 +115,11 @@ class PlainDisplay:
                 self._out.print(
                     f"{driver.seconds:5.0f} s  done: {name}: loss {loss:.4f} at {write_flops(trial.flops_done)} FLOPs"
                 )
+
+
+def _closing(driver: Driver) -> str:
+    """Where the time of this run went."""
+    return f"Workers: {driver.worker_time}. Driver: {driver.engine_seconds:.1f} s of CPU in {driver.seconds:.0f} s."
 
 
 def _counts(driver: Driver) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from einsearch.cli.options import RunsOption, StoreOption, console, latest_study, print_json
+from einsearch.errors import EinsearchError
 from einsearch.report.html import write_html
 from einsearch.report.markdown import to_json, write_markdown
 from einsearch.report.study_data import read_study
@@ -45,12 +47,16 @@ def report(
         if output is None:
             typer.echo(text)
         else:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "report.md").write_text(text, encoding="utf-8")
+            _write(folder / "report.md", text)
     elif output is None:
         print_json(to_json(data))
     else:
-        import json as json_module
+        _write(folder / "report.json", json.dumps(to_json(data), indent=2))
 
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.json").write_text(json_module.dumps(to_json(data), indent=2), encoding="utf-8")
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EinsearchError(f"cannot write the report to {path}: {error.strerror}; give another path") from error

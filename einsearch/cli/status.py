@@ -12,7 +12,7 @@ from einsearch.cli.tables import leader_table
 from einsearch.report.study_data import StudyData, read_study
 from einsearch.report.summary import summarize
 from einsearch.search.config import write_flops
-from einsearch.search.study import RUNS, default_store_url
+from einsearch.search.study import RUNS, default_store_url, is_alive
 from einsearch.store import Store, StudyRow
 
 
@@ -27,7 +27,7 @@ def status(
     if study is None:
         with Store.open(url, create=False) as opened:
             studies = opened.studies()
-            driven = {row.id: opened.lease(row.id) is not None for row in studies}
+            driven = {row.id: _is_driven(opened, row.id) for row in studies}
         if json:
             print_json([_study_json(row, driven[row.id]) for row in studies])
         else:
@@ -36,7 +36,7 @@ def status(
     data = read_study(url, study)
     with Store.open(url, create=False) as opened:
         audit = opened.audit(data.study.id)
-        held = opened.lease(data.study.id) is not None
+        held = _is_driven(opened, data.study.id)
     if json:
         running = [s.id for s in data.segments if s.state == "reserved"]
         print_json(_study_json(data.study, held) | {"running": running, "violations": audit.violations})
@@ -51,6 +51,12 @@ def status(
         out.print(f"books: {violation}")
 
 
+def _is_driven(store: Store, study_id: int) -> bool:
+    """Whether a process runs the study; one on another host is taken at its word."""
+    lease = store.lease(study_id)
+    return lease is not None and is_alive(lease.owner) is not False
+
+
 def _study_json(row: StudyRow, driven: bool) -> dict[str, object]:
     names = ("name", "state", "budget", "spent", "lost", "reserved", "seconds")
     return {name: getattr(row, name) for name in names} | {"driven": driven}
@@ -61,7 +67,7 @@ def _studies_table(studies: list[StudyRow], driven: dict[int, bool]) -> Table:
     for name in ("study", "state", "budget", "spent", "lost", "reserved", "seconds"):
         table.add_column(name, justify="left" if name in ("study", "state") else "right")
     for row in studies:
-        # A driver that was killed leaves "running" behind; only a lease makes it true.
+        # A driver that was killed leaves "running" behind; only a living one makes it true.
         state = "interrupted" if row.state == "running" and not driven[row.id] else row.state
         amounts = [write_flops(v) if v else "0" for v in (row.budget, row.spent, row.lost, row.reserved)]
         table.add_row(row.name, state, *amounts, f"{row.seconds:.0f}")

@@ -66,12 +66,14 @@ class Point:
 class SegmentResult:
     """What a segment came to. `end` is less than asked where it was stopped or diverged (`failure` says how).
 
-    seconds: spent in training steps, evaluation and checkpoints apart. busy_seconds: those included.
+    seconds: spent in training steps. evaluation_seconds: in validation. busy_seconds: in all, with making the
+    model, checkpoints and the like.
     """
 
     end: int
     points: tuple[Point, ...]
     seconds: float
+    evaluation_seconds: float
     busy_seconds: float
     tokens: int
     checkpoint: Path | None
@@ -156,7 +158,7 @@ def train_segment(
     validation = torch.from_numpy(batches.validation(protocol.validation_sequences)).to(device)
     step_flops = flops_per_step(segment.candidate, protocol.context, protocol.batch)
 
-    step, seconds, points, failure = segment.start, 0.0, [], None
+    step, seconds, evaluation_seconds, points, failure = segment.start, 0.0, 0.0, [], None
     pending: list[Tensor] = []
     started = time.perf_counter()
     while step < segment.end and failure is None and not should_stop():
@@ -198,7 +200,8 @@ def train_segment(
             loss_sum, loss_count = 0.0, 0
             if not math.isfinite(points[-1].validation_loss):
                 failure = f"diverged: validation loss is {points.pop().validation_loss} at step {step}"
-            started = time.perf_counter()
+            evaluated = time.perf_counter()
+            evaluation_seconds, started = evaluation_seconds + evaluated - started, evaluated
 
     if pending:
         losses = torch.stack(pending).tolist()
@@ -226,6 +229,7 @@ def train_segment(
         end=step,
         points=tuple(points),
         seconds=seconds,
+        evaluation_seconds=evaluation_seconds,
         busy_seconds=time.perf_counter() - began,
         tokens=(step - segment.start) * protocol.tokens_per_step,
         checkpoint=path,

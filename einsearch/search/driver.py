@@ -37,6 +37,22 @@ _MOST_LOSSES = 3
 
 
 @dataclass(slots=True)
+class WorkerTime:
+    """Seconds of all workers: in training steps, in validation, and in the rest of their segments."""
+
+    training: float = 0.0
+    evaluation: float = 0.0
+    rest: float = 0.0
+
+    def __str__(self) -> str:
+        total = self.training + self.evaluation + self.rest
+        if total == 0:
+            return "nothing was trained"
+        parts = {"training": self.training, "evaluation": self.evaluation, "models and checkpoints": self.rest}
+        return ", ".join(f"{seconds / total:.1%} {name}" for name, seconds in parts.items())
+
+
+@dataclass(slots=True)
 class Running:
     """A segment in flight."""
 
@@ -78,7 +94,8 @@ class Driver:
     ) -> None:
         self.store, self.study, self.plan, self.setting = store, study, plan, setting
         self.running: dict[str, Running] = {}
-        self.engine_seconds = 0.0
+        self.engine_seconds = 0.0  # of this process's CPU: decisions, books, the mirror, the display
+        self.worker_time = WorkerTime()
         self._epoch, self._config, self._executor, self._folder = epoch, config, executor, folder
         self._deterministic, self._observer, self._mirror = deterministic, observer, mirror
         ladder_keys = frozenset(Candidate.dense(plan.space.shape(run.width)).key for run in plan.ladder)
@@ -265,6 +282,9 @@ class Driver:
         flops = (result.end - run.segment.start_step) * trial.flops_per_step
         points = tuple(Point(**asdict(point)) for point in result.points)
         self._booked += flops
+        self.worker_time.training += result.seconds
+        self.worker_time.evaluation += result.evaluation_seconds
+        self.worker_time.rest += result.busy_seconds - result.seconds - result.evaluation_seconds
         rung, state = trial.rung, "queued"
         if result.failure:
             state = "failed"

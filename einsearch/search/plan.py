@@ -14,12 +14,12 @@ from einsearch.space.candidate import Candidate
 from einsearch.space.search_space import SearchSpace
 
 BUDGET_IN_TOP_RUNGS = 16
-"""The top rung is this fraction of the budget: the ladder takes five or six of them, the rest is search."""
+"""Top rungs in a budget: the dense ladder takes four of them, the rest is search."""
 
 RUNGS = 3
 
 OPTIMAL_WIDTH, OPTIMAL_AT, OPTIMAL_POWER = 32, 2.5e11, 0.3
-"""Compute-optimal dense width near OPTIMAL_AT FLOPs and how it grows with compute (see docs/concepts.md)."""
+"""Compute-optimal dense width at depth 2 near OPTIMAL_AT FLOPs, and how it grows (measured: studies/README.md)."""
 
 LEAST_STEPS = 8
 """Steps below which a rung says nothing."""
@@ -163,15 +163,14 @@ def _multiples(width: float, head_size: int) -> int:
 
 
 def _ladder(top: int, space: SearchSpace) -> tuple[LadderRun, ...]:
-    """Dense widths around the optimum at the top rung, each as far as it can be on the frontier.
+    """Dense widths around the optimum at the top rung, so that the best one lies inside.
 
-    The widths at and above the optimum reach twice the top rung, so that a multiplier of 2 is still read off.
+    That one goes on to twice the top rung: a multiplier up to 2 is read off, not bounded.
     """
-    optimal = optimal_width(top)
-    runs = {
-        _multiples(optimal * factor, space.head_size): flops
-        for factor, flops in ((0.5, top // 2), (1.0, 2 * top), (1.5, 2 * top))
-    }
+    runs: dict[int, int] = {}
+    for factor, flops in ((0.5, top), (1.0, 2 * top), (1.5, top)):
+        width = _multiples(optimal_width(top) * factor, space.head_size)
+        runs[width] = max(flops, runs.get(width, 0))
     return tuple(LadderRun(width=width, flops=flops) for width, flops in sorted(runs.items()))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import threading
@@ -19,9 +18,6 @@ from einsearch.proxy.corpus import Corpus, load_corpus
 from einsearch.proxy.device import prepare
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Progress, Segment, train_segment
-
-_NOTHING_CAN_BE_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
-"""Errors of a checkpoint that every other trial would meet too."""
 
 _PROGRESS_EVERY = 0.5
 """Seconds between two progress messages."""
@@ -61,8 +57,8 @@ def serve(connection: Connection, device_name: str, setting: Setting, data: Path
         except EinsearchError as error:
             connection.send(("error", str(error)))
         except OSError as error:
-            kind = "refused" if error.errno in _NOTHING_CAN_BE_WRITTEN else "error"
-            connection.send((kind, f"{type(error).__name__}: {error}"))
+            # Never the candidate's fault: every other trial would meet the same disk.
+            connection.send(("refused", f"{type(error).__name__}: {error}"))
         except Exception as error:  # noqa: BLE001 (any failure of one trial must leave the worker usable)
             traceback.print_exc()
             connection.send(("error", f"{type(error).__name__}: {error}".splitlines()[0]))

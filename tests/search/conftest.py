@@ -92,7 +92,7 @@ class Pretend:
 
     def poll(self, timeout: float) -> list[Event]:
         if self.luck.random() < self.crashed:
-            raise RuntimeError("the driver dies here")
+            raise KeyboardInterrupt
         events: list[Event] = []
         for slot in self.luck.sample(sorted(self.waiting), self.luck.randint(0, len(self.waiting))):
             events += self._outcome(slot, self.waiting.pop(slot))
@@ -140,6 +140,7 @@ def pretended(segment: Segment, end: int, failure: str | None = None) -> Segment
         points=points,
         seconds=1.0,
         busy_seconds=1.0,
+        evaluation_seconds=0.0,
         tokens=end - segment.start,
         checkpoint=segment.checkpoint(end) if end > segment.start and not failure else None,
         failure=failure,
@@ -196,9 +197,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Pretend]]:
         def make(devices: list[str], *_: Any) -> Pretend:
             slots = tuple(f"local-{n}" for n in range(len(devices)))
             checkpoints = made[-1].checkpoints if made else set()
-            made.append(
-                Pretend(slots, random.Random(luck * 1000 + len(made)), checkpoints=checkpoints, **accidents)
-            )
+            made.append(Pretend(slots, random.Random(luck * 1000 + len(made)), checkpoints=checkpoints, **accidents))
             return made[-1]
 
         monkeypatch.setattr(study_module, "LocalExecutor", make)

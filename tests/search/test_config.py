@@ -10,8 +10,16 @@ from einsearch.search.config import StudyConfig, parse_flops, read_study_file, w
 
 @pytest.mark.parametrize(
     ("text", "flops"),
-    [("4e12", 4 * 10**12), ("2.5e11", 250_000_000_000), ("4000000000001", 4_000_000_000_001), ("1", 1), (3e9, 3 * 10**9)]
-    + [(" 1E3 ", 1000), ("1_000", 1000), (10**30, 10**30)],
+    [
+        ("4e12", 4 * 10**12),
+        ("2.5e11", 250_000_000_000),
+        ("4000000000001", 4_000_000_000_001),
+        ("1", 1),
+        (3e9, 3 * 10**9),
+        (" 1E3 ", 1000),
+        ("1_000", 1000),
+        (10**30, 10**30),
+    ],
 )
 def test_flops_are_read_exactly(text, flops):
     assert parse_flops(text) == flops
@@ -35,7 +43,9 @@ def test_what_is_no_budget_is_refused(text, message):
     assert str(error.value) == message
 
 
-@pytest.mark.parametrize(("flops", "text"), [(4 * 10**12, "4e12"), (277777777777, "2.78e11"), (1, "1e0"), (999_999, "1e6")])
+@pytest.mark.parametrize(
+    ("flops", "text"), [(4 * 10**12, "4e12"), (277777777777, "2.78e11"), (1, "1e0"), (999_999, "1e6")]
+)
 def test_flops_for_people(flops, text):
     assert write_flops(flops) == text
 
@@ -136,7 +146,9 @@ def test_data_beside_the_study_file_is_found_from_anywhere(tmp_path, monkeypatch
     assert read_study_file(Path("folder/study.yaml")).data == str(tmp_path / "folder" / "text.txt")
 
 
-STUDY_FIELDS = "name, description, space, budget, data, sampler, seed, rungs, reduction, ladder, implementation, protocol"
+STUDY_FIELDS = (
+    "name, description, space, budget, data, sampler, seed, rungs, reduction, ladder, implementation, protocol"
+)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +160,10 @@ STUDY_FIELDS = "name, description, space, budget, data, sampler, seed, rungs, re
         ("name: n\nseed: 1\nseed: 2\n", "line 3: field 'seed' is given twice"),
         ("name: n\nladder:\n  - {width: 16}\n", "line 3, field ladder.0.flops: missing; add it"),
         ("name: n\nladder:\n- {width: 0, flops: 1}\n", "line 3, field ladder.0.width: Input should be greater than or"),
-        ("name: n\nprotocol:\n  contxt: 8\n", "line 3, field protocol.contxt: unknown field; known here: context, batch"),
+        (
+            "name: n\nprotocol:\n  contxt: 8\n",
+            "line 3, field protocol.contxt: unknown field; known here: context, batch",
+        ),
         ("name: n\nprotocol:\n  beta1: 0.5\n", "line 3, field protocol.beta1: unknown field; known here: context"),
         ("name: [n\n", "line 2: "),
         ("- n\n", "line 1: the file holds no fields"),

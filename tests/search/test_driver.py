@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from einsearch.search.config import StudyConfig
 from einsearch.search.driver import Driver
 from einsearch.search.study import Study
 from einsearch.store import Store
+
+Crash = KeyboardInterrupt
+"""How the pretended driver dies."""
 
 ACCIDENTS = ("lost", "broken", "diverged", "crashed")
 
@@ -49,7 +53,9 @@ def check(study: Study) -> None:
 
 def wide(config: StudyConfig, **changes: object) -> StudyConfig:
     """A study of a continuous space, whose candidates never end."""
-    return replace(config, space="two-factor", rungs=(10**8, 2 * 10**8, 4 * 10**8), ladder=((16, 8 * 10**8),), **changes)
+    return replace(
+        config, space="two-factor", rungs=(10**8, 2 * 10**8, 4 * 10**8), ladder=((16, 8 * 10**8),), **changes
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -85,11 +91,9 @@ class StopAfter:
 def run_until_finished(study: Study, **options: object) -> None:
     """Stopped and crashed again and again, each time later; the books are checked after each run."""
     for patience in range(5, 500, 7):
-        try:
+        finished = False
+        with suppress(Crash):
             finished = study.run(observer=StopAfter(patience), **options)
-        except RuntimeError as error:
-            assert str(error) == "the driver dies here"
-            finished = False
         check(study)
         if finished:
             return
@@ -109,9 +113,9 @@ def test_whatever_happens_the_books_are_right(tiny_config, open_study, pretend, 
     ladder = [c.trial.state for c in study.curves() if c.trial.kind == "ladder"]
     if ladder == ["complete"]:
         assert spent + lost >= 0.95 * study.plan.budget
-    try:
+    with suppress(Crash):
         study.run(workers=workers, budget=study.plan.budget + 10**9)
-    except RuntimeError:
+    if books(study)[2]:
         run_until_finished(Study.load("tiny", store=study.store_url, runs=study.runs), workers=workers)
     check(study)
     assert sum(books(study)) > spent + lost
@@ -121,25 +125,23 @@ def results(study: Study) -> list[tuple[object, ...]]:
     return [(c.trial.number, c.trial.key, c.trial.state, c.trial.rung, c.points) for c in study.curves()]
 
 
-@pytest.mark.parametrize(("workers", "deterministic"), [(1, False), (2, True), (4, True)])
-def test_the_order_of_results_does_not_matter_where_it_must_not(
-    tiny_config, pretend, tmp_path, workers, deterministic
-):
+@pytest.mark.parametrize(("workers", "deterministic"), [(1, False), (3, True)])
+def test_the_order_of_results_does_not_matter_where_it_must_not(tiny_config, pretend, tmp_path, workers, deterministic):
     found = []
-    for luck in range(4):
+    for luck in range(3):
         pretend(luck)
         config = wide(tiny_config, budget=4 * 10**9)
         store = f"sqlite:///{tmp_path}/{luck}.db"
         study = Study.open(config, store=store, runs=tmp_path / str(luck), device="cpu")
         assert study.run(workers=workers, deterministic=deterministic)
         found.append(results(study))
-    assert found[1:] == found[:1] * 3
+    assert found[1:] == found[:1] * 2
 
 
 def test_without_the_flag_the_order_of_results_does_matter(tiny_config, pretend, tmp_path):
     """The test above can fail: the luck of the pretended workers changes an asynchronous study."""
     found = []
-    for luck in range(4):
+    for luck in range(3):
         pretend(luck)
         store = f"sqlite:///{tmp_path}/{luck}.db"
         study = Study.open(wide(tiny_config, budget=4 * 10**9), store=store, runs=tmp_path / str(luck), device="cpu")

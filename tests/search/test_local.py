@@ -1,6 +1,7 @@
 """What every executor owes a study, over all executors; then what is special to processes on this machine."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -129,13 +130,29 @@ def test_a_missing_checkpoint_loses_the_segment_for_good_and_the_slot_stays_usab
     assert len(losses(ending(executor))) == 1
 
 
-def test_a_checkpoint_that_cannot_be_written_ends_the_segment(executor, segment):
+def test_a_checkpoint_that_cannot_be_written_is_refused(executor, segment):
+    """Not the trial's fault: the next one would fail as well."""
     segment.folder.parent.mkdir(exist_ok=True)
     segment.folder.write_text("a file where the folder should be")
     executor.submit(executor.slots[0], segment)
     event = ending(executor)
-    assert isinstance(event, Lost | Refused)
+    assert isinstance(event, Refused)
     assert "File exists" in event.reason or "Not a directory" in event.reason
+
+
+def test_a_full_disk_is_refused(executor, segment):
+    """A file may not grow beyond 10 kB, as on a disk without room; the weights are larger."""
+    if not isinstance(executor, LocalExecutor):
+        pytest.skip("only a local worker has a pid here")
+    pid = executor.pid(executor.slots[0])
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (10_000, before[1]))
+    executor.submit(executor.slots[0], segment)
+    event = ending(executor)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    assert isinstance(event, Refused), event
+    assert "File too large" in event.reason
+    assert list(segment.folder.iterdir()) == [], "nothing half written is left"
 
 
 def test_a_segment_that_raises_is_lost_for_good_and_the_slot_stays_usable(executor, segment):
@@ -223,6 +240,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow  # tests/cli kills a whole command
 def test_workers_end_when_their_driver_is_killed(segment, setting, place, tmp_path):
     import pickle
 
