@@ -15,7 +15,8 @@ from rich.text import Text
 from einsearch.cli.tables import leader_table
 from einsearch.report.ranking import rank
 from einsearch.search.config import write_flops
-from einsearch.search.driver import Driver, Running
+from einsearch.search.driver import Driver
+from einsearch.search.state import Running
 from einsearch.search.study import Study
 
 _LEADERS = 5
@@ -50,7 +51,7 @@ class LiveDisplay:
         self._live.update(self._picture(driver), refresh=True)
 
     def _picture(self, driver: Driver) -> Group:
-        used, budget = driver.used_flops, driver.study.budget
+        used, budget = driver.used_flops, driver.state.study.budget
         counts = _counts(driver)
         head = Table.grid(padding=(0, 1))
         head.add_row(
@@ -60,10 +61,10 @@ class LiveDisplay:
         running = Table(header_style="bold", box=None, pad_edge=False)
         for name in ("worker", "structure", "width", "step", "loss", "GFLOP/s"):
             running.add_column(name, justify="left" if name in ("worker", "structure") else "right")
-        for slot, run in driver.running.items():
+        for slot, run in driver.state.running.items():
             running.add_row(slot, *_row(run))
         parts: list[Table | Text] = [head, Text(""), running, Text("")]
-        if leaders := rank(driver.curves, frontier=driver.frontier, limit=_LEADERS):
+        if leaders := rank(driver.state.curves, frontier=driver.state.frontier, limit=_LEADERS):
             parts.append(leader_table(leaders))
         if driver.stopping:
             parts.append(Text("stopping: waiting for checkpoints (Ctrl-C again to drop the work in flight)"))
@@ -94,15 +95,15 @@ class PlainDisplay:
         if now - self._line_at < _LINE_EVERY:
             return
         self._line_at = now
-        share = driver.used_flops / driver.study.budget
+        share = driver.used_flops / driver.state.study.budget
         running = "; ".join(
             f"{structure} width {width} step {step} loss {loss}"
-            for structure, width, step, loss, _ in map(_row, driver.running.values())
+            for structure, width, step, loss, _ in map(_row, driver.state.running.values())
         )
         self._out.print(f"{driver.seconds:5.0f} s  {share:6.1%} of budget  {_counts(driver)}  {running}")
 
     def _tell_ended(self, driver: Driver) -> None:
-        for curve in driver.curves:
+        for curve in driver.state.curves:
             trial = curve.trial
             if trial.id in self._told or trial.state not in ("complete", "failed"):
                 continue
@@ -123,7 +124,7 @@ def _closing(driver: Driver) -> str:
 
 
 def _counts(driver: Driver) -> str:
-    states = [c.trial.state for c in driver.curves if c.trial.kind == "search"]
+    states = [c.trial.state for c in driver.state.curves if c.trial.kind == "search"]
     done = states.count("complete")
     return f"{len(states)} candidates tried, {done} at the top rung"
 

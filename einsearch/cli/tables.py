@@ -10,9 +10,7 @@ from einsearch.report.ranking import DenseReference, Leader
 from einsearch.search.config import write_flops
 
 
-def leader_table(
-    leaders: Sequence[Leader], *, title: str | None = None, dense: DenseReference | None = None
-) -> Table:
+def leader_table(leaders: Sequence[Leader], *, title: str | None = None, dense: DenseReference | None = None) -> Table:
     """The ranked structures, by compute multiplier against dense; `dense` adds dense at the leader's FLOPs."""
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for name in ("#", "structure", "theta"):

@@ -47,7 +47,10 @@ def to_json(data: StudyData) -> dict[str, Any]:
         ],
         "rungs": list(study_rungs(data)),
         "budget": {"total": study.budget, "parts": {part.name: part.flops for part in summary.budget}},
-        "trials": trial_records(data),
+        "trials": [
+            record | {"points": [asdict(point) for point in curve.points]}
+            for record, curve in zip(trial_records(data), data.curves, strict=True)
+        ],
         "config": study.config,
         "protocol": study.protocol,
         "protocol_id": study.protocol_id,

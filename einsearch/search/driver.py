@@ -1,4 +1,4 @@
-"""The loop that runs a study: hand out segments, book results, decide what comes next.
+"""The loop that runs a study: hand out segments, book their results.
 
 The store is the truth: reservations are committed before work begins and results before anything
 depends on them. What this process keeps in memory can be rebuilt from the store at any time.
@@ -12,22 +12,19 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from einsearch.errors import EinsearchError
-from einsearch.frontier import Frontier, dense_frontier
-from einsearch.proxy.flops import flops_per_step, parameter_count
+from einsearch.frontier import Frontier
 from einsearch.proxy.protocol import Setting
-from einsearch.proxy.trainer import Progress, Segment, SegmentResult
+from einsearch.proxy.trainer import Segment, SegmentResult
 from einsearch.search.config import StudyConfig
+from einsearch.search.decisions import Decisions
 from einsearch.search.executor import Advanced, Event, Executor, Finished, Lost, Refused
-from einsearch.search.facts import facts_of
 from einsearch.search.plan import Plan
-from einsearch.search.rungs import Standing, best_paused, promotable
-from einsearch.search.suggest import Suggester, Suggestion
-from einsearch.search.trials import observations, rung_losses
+from einsearch.search.state import Running, StudyState
 from einsearch.space.candidate import Candidate
-from einsearch.store import Curve, Point, SegmentRow, Store, StudyRow, TrialRow
+from einsearch.store import Curve, Point, Store, StudyRow, TrialRow
 
 _TICK = 0.5
 _BEAT_EVERY = 2.0
@@ -50,16 +47,6 @@ class WorkerTime:
             return "nothing was trained"
         parts = {"training": self.training, "evaluation": self.evaluation, "models and checkpoints": self.rest}
         return ", ".join(f"{seconds / total:.1%} {name}" for name, seconds in parts.items())
-
-
-@dataclass(slots=True)
-class Running:
-    """A segment in flight."""
-
-    trial: TrialRow
-    segment: SegmentRow
-    target: int
-    progress: Progress | None = None
 
 
 class Mirror(Protocol):
@@ -92,50 +79,38 @@ class Driver:
         observer: Observer,
         mirror: Mirror,
     ) -> None:
-        self.store, self.study, self.plan, self.setting = store, study, plan, setting
-        self.running: dict[str, Running] = {}
+        self.state = StudyState(store, study, epoch, config, plan)
         self.engine_seconds = 0.0  # of this process's CPU: decisions, books, the mirror, the display
         self.worker_time = WorkerTime()
-        self._epoch, self._config, self._executor, self._folder = epoch, config, executor, folder
+        self._decisions = Decisions(self.state)
+        self._setting, self._executor, self._folder = setting, executor, folder
         self._deterministic, self._observer, self._mirror = deterministic, observer, mirror
-        ladder_keys = frozenset(Candidate.dense(plan.space.shape(run.width)).key for run in plan.ladder)
-        self._suggester = Suggester(plan.space, config.sampler, config.seed, elsewhere=ladder_keys)
-        self._curves = {curve.trial.id: curve for curve in store.curves(study.id)}
         self._losses: dict[tuple[int, int], int] = {}
         self._early: dict[str, Finished | Lost | Refused] = {}
         self._order: deque[str] = deque()
-        self._space_exhausted = False
         self._booked = 0
         self._stopping = False
         self._refusal: str | None = None
         self._began = time.monotonic()
         self._beat_at = self._mirror_at = 0.0
+        self._decisions.add_ladder()
 
     # What observers may ask.
-
-    @property
-    def curves(self) -> list[Curve]:
-        """All trials with their points, in the order of their numbers."""
-        return list(self._curves.values())
-
-    @property
-    def frontier(self) -> Frontier:
-        return dense_frontier(self._curves.values())
 
     @property
     def used_flops(self) -> int:
         """FLOPs spent and lost so far, and those that running segments have done by their last sign of life."""
         live = sum(
             (r.progress.step - r.segment.start_step) * r.trial.flops_per_step
-            for r in self.running.values()
+            for r in self.state.running.values()
             if r.progress
         )
-        return self.study.spent + self.study.lost + self._booked + live
+        return self.state.study.spent + self.state.study.lost + self._booked + live
 
     @property
     def seconds(self) -> float:
         """Wall-clock seconds of all drivers of this study so far."""
-        return self.study.seconds + time.monotonic() - self._began
+        return self.state.study.seconds + time.monotonic() - self._began
 
     @property
     def stopping(self) -> bool:
@@ -154,7 +129,9 @@ class Driver:
         where another driver took over. Whatever happens the books are right: a segment in flight is
         charged as lost by the next driver.
         """
-        self.store.set_study_state(self.study.id, self._epoch, "running", seconds=self.study.seconds)
+        self.state.store.set_study_state(
+            self.state.study.id, self.state.epoch, "running", seconds=self.state.study.seconds
+        )
         self._executor.start()
         asked = False
         while True:
@@ -165,7 +142,7 @@ class Driver:
                 self._executor.ask_to_stop()
                 asked = True
             self.engine_seconds += time.process_time() - began
-            if not self.running:
+            if not self.state.running:
                 break
             events = self._executor.poll(_TICK)
             began = time.process_time()
@@ -177,9 +154,9 @@ class Driver:
             self._tick()
             self.engine_seconds += time.process_time() - began
         finished = not self._stopping
-        self._mirror.sync(self.curves, self.frontier, final=finished)
+        self._mirror.sync(self.state.curves, self.state.frontier, final=finished)
         state = "finished" if finished else "stopped"
-        self.store.set_study_state(self.study.id, self._epoch, state, seconds=self.seconds)
+        self.state.store.set_study_state(self.state.study.id, self.state.epoch, state, seconds=self.seconds)
         self._observer.update(self)
         if self._refusal:
             raise EinsearchError(self._refusal)
@@ -187,9 +164,9 @@ class Driver:
 
     def _dispatch(self) -> None:
         for slot in self._executor.slots:
-            if slot in self.running:
+            if slot in self.state.running:
                 continue
-            trial = self._next_trial()
+            trial = self._decisions.next_trial()
             if trial is None:
                 break
             self._begin(slot, trial)
@@ -207,8 +184,8 @@ class Driver:
     def _handle(self, event: Event) -> None:
         match event:
             case Advanced(slot, progress):
-                if slot in self.running:
-                    self.running[slot].progress = progress
+                if slot in self.state.running:
+                    self.state.running[slot].progress = progress
                 return
             case Finished(slot, result):
                 self._settle(self._release(slot), result)
@@ -221,35 +198,29 @@ class Driver:
 
     def _release(self, slot: str) -> Running:
         self._order.remove(slot)
-        return self.running.pop(slot)
+        return self.state.running.pop(slot)
 
     def _tick(self) -> None:
         now = time.monotonic()
         if now - self._beat_at >= _BEAT_EVERY:
             self._beat_at = now
-            updates = [(r.segment.id, r.progress.step, r.progress.loss) for r in self.running.values() if r.progress]
-            self.store.progress(self.study.id, self._epoch, updates)
+            updates = [
+                (r.segment.id, r.progress.step, r.progress.loss) for r in self.state.running.values() if r.progress
+            ]
+            self.state.store.progress(self.state.study.id, self.state.epoch, updates)
         if now - self._mirror_at >= _MIRROR_EVERY:
             self._mirror_at = now
-            self._mirror.sync(self.curves, self.frontier, final=False)
+            self._mirror.sync(self.state.curves, self.state.frontier, final=False)
         self._observer.update(self)
 
     # Work.
 
-    def _target(self, trial: TrialRow) -> int:
-        """The step at which the trial next pauses or ends."""
-        if trial.kind == "ladder":
-            flops = next(r.flops for r in self.plan.ladder if r.width == trial.candidate["shape"]["width"])
-        else:
-            flops = self.plan.rungs[trial.rung + 1]
-        return flops // trial.flops_per_step
-
     def _begin(self, slot: str, trial: TrialRow) -> None:
-        target = self._target(trial)
-        end = min(target, trial.step + max(1, self.plan.segment // trial.flops_per_step))
-        reserved = self.store.reserve(
+        target = self.state.target(trial)
+        end = min(target, trial.step + max(1, self.state.plan.segment // trial.flops_per_step))
+        reserved = self.state.store.reserve(
             trial.id,
-            self._epoch,
+            self.state.epoch,
             start_step=trial.step,
             end_step=end,
             flops=(end - trial.step) * trial.flops_per_step,
@@ -257,12 +228,12 @@ class Driver:
         )
         if reserved is None:
             raise RuntimeError(f"trial {trial.id} was chosen although the budget does not hold its next rung")
-        self._set(trial, state="running")
-        self.running[slot] = Running(trial, reserved, target)
+        self.state.change(trial, state="running")
+        self.state.running[slot] = Running(trial, reserved, target)
         self._order.append(slot)
         candidate = Candidate.from_json(trial.candidate)
-        evaluations = self.plan.evaluations(
-            trial.flops_per_step, self._config.protocol.evaluations_per_octave, dense=trial.kind == "ladder"
+        evaluations = self.state.plan.evaluations(
+            trial.flops_per_step, self.state.config.protocol.evaluations_per_octave, dense=trial.kind == "ladder"
         )
         self._executor.submit(
             slot,
@@ -273,7 +244,7 @@ class Driver:
                 end=end,
                 evaluate_at=tuple(step for step in evaluations if trial.step < step <= end),
                 folder=self._folder / "checkpoints" / f"{trial.number:04d}-{trial.key}-{trial.seed}",
-                implementation=self._config.implementation,
+                implementation=self.state.config.implementation,
             ),
         )
 
@@ -290,14 +261,14 @@ class Driver:
             state = "failed"
         elif result.end == run.target:
             rung = trial.rung if trial.kind == "ladder" else trial.rung + 1
-            done = trial.kind == "ladder" or rung == len(self.plan.rungs) - 1
+            done = trial.kind == "ladder" or rung == len(self.state.plan.rungs) - 1
             state = "complete" if done else "paused"
         checkpoint = str(result.checkpoint) if result.checkpoint else trial.checkpoint
-        environment = {"torch": self.setting.torch, "device": self.setting.device}
+        environment = {"torch": self._setting.torch, "device": self._setting.device}
         environment["implementations"] = list(result.implementations)  # type: ignore[assignment]
-        self.store.settle(
+        self.state.store.settle(
             run.segment.id,
-            self._epoch,
+            self.state.epoch,
             end_step=result.end,
             flops=flops,
             seconds=result.seconds,
@@ -310,7 +281,7 @@ class Driver:
             rung=rung,
             reason=result.failure,
         )
-        self._set(
+        self.state.change(
             trial,
             state=state,
             rung=rung,
@@ -323,116 +294,22 @@ class Driver:
         if trial.checkpoint and checkpoint != trial.checkpoint:
             # Only after the commit: until then a crash would continue from the older one.
             shutil.rmtree(trial.checkpoint, ignore_errors=True)
-        curve = self._curves[trial.id]
-        self._curves[trial.id] = replace(
-            curve,
-            points=(*curve.points, *points),
-            tokens=curve.tokens + result.tokens,
-            seconds=curve.seconds + result.seconds,
+        curve = self.state.curve(trial.id)
+        self.state.put(
+            replace(
+                curve,
+                points=(*curve.points, *points),
+                tokens=curve.tokens + result.tokens,
+                seconds=curve.seconds + result.seconds,
+            )
         )
 
     def _lose(self, run: Running, reason: str, retry: bool) -> None:
-        self.store.lose(run.segment.id, self._epoch, reason)
+        self.state.store.lose(run.segment.id, self.state.epoch, reason)
         self._booked += run.segment.flops
-        self._set(run.trial, state="queued")
+        self.state.change(run.trial, state="queued")
         at = (run.trial.id, run.segment.start_step)
         self._losses[at] = self._losses.get(at, 0) + 1
         if not retry or self._losses[at] >= _MOST_LOSSES:
-            self.store.set_trial_state(run.trial.id, self._epoch, "failed", reason=reason)
-            self._set(run.trial, state="failed", reason=reason)
-
-    def _set(self, trial: TrialRow, **changes: Any) -> None:
-        self._curves[trial.id] = replace(self._curves[trial.id], trial=replace(self._curves[trial.id].trial, **changes))
-
-    # Decisions.
-
-    def _next_trial(self) -> TrialRow | None:
-        """What to train next: what is under way, the ladder, promotions, new candidates, the leftovers."""
-        queued = [c.trial for c in self._curves.values() if c.trial.state == "queued"]
-        for trial in sorted(queued, key=lambda t: (t.kind != "ladder", t.step == 0, t.number)):
-            if self._fits(trial):
-                return trial
-        standings = [
-            Standing(
-                trial_id=curve.trial.id,
-                losses=rung_losses(curve, self.plan.rungs),
-                paused=curve.trial.state == "paused",
-            )
-            for curve in self._curves.values()
-            if curve.trial.kind == "search" and curve.trial.state != "failed"
-        ]
-        top = len(self.plan.rungs) - 1
-        promoted = promotable(standings, top, self.plan.reduction)
-        if promoted and self._fits(self._curves[promoted.trial_id].trial):
-            return self._curves[promoted.trial_id].trial
-        if new := self._new_trial():
-            return new
-        for standing in best_paused(standings, top):
-            if self._fits(self._curves[standing.trial_id].trial):
-                return self._curves[standing.trial_id].trial
-        return None
-
-    def _fits(self, trial: TrialRow) -> bool:
-        """Whether the budget holds all that is left to the trial's next pause."""
-        return (self._target(trial) - trial.step) * trial.flops_per_step <= self._free(except_for=trial.id)
-
-    def _free(self, except_for: int | None = None) -> int:
-        """FLOPs that are neither used nor needed to bring what is under way to its next pause."""
-        books = self.store.study(self.study.name)
-        promised = 0
-        for run in self.running.values():
-            promised += (run.target - run.segment.end_step) * run.trial.flops_per_step
-        for curve in self._curves.values():
-            trial = curve.trial
-            if trial.state == "queued" and trial.id != except_for and (trial.step > 0 or trial.kind == "ladder"):
-                promised += (self._target(trial) - trial.step) * trial.flops_per_step
-        return books.free - promised
-
-    def _new_trial(self) -> TrialRow | None:
-        if self._space_exhausted or self._free() < self.plan.rungs[0]:
-            return None
-        proposal = self._suggester.next(observations(self.curves, self.plan.rungs, self.frontier))
-        if proposal is None:
-            self._space_exhausted = True
-            return None
-        candidate, suggestion = proposal
-        return self._add(candidate, "search", suggestion)
-
-    def _add(self, candidate: Candidate, kind: str, suggestion: Suggestion | None) -> TrialRow:
-        protocol = self._config.protocol
-        trial = self.store.add_trial(
-            self.study.id,
-            self._epoch,
-            key=candidate.key,
-            seed=self._config.seed,
-            kind=kind,
-            candidate=candidate.to_json(),
-            label=candidate.label,
-            flops_per_step=flops_per_step(candidate, protocol.context, protocol.batch),
-            parameters=parameter_count(candidate, protocol.context),
-            facts=facts_of(candidate, protocol.context),
-            suggestion=suggestion.to_json() if suggestion else None,
-        )
-        self._curves[trial.id] = Curve(trial=trial)
-        return trial
-
-    def add_ladder(self) -> None:
-        """Queue the dense runs that the study does not have yet, or take them over from another study.
-
-        A complete dense run of another study in the same store, under the same protocol and long enough,
-        is copied and costs nothing.
-        """
-        have = {c.trial.candidate["shape"]["width"] for c in self._curves.values() if c.trial.kind == "ladder"}
-        for run in self.plan.ladder:
-            if run.width in have:
-                continue
-            candidate = Candidate.dense(self.plan.space.shape(run.width))
-            steps = run.flops // flops_per_step(candidate, self._config.protocol.context, self._config.protocol.batch)
-            trial_flops = steps * flops_per_step(candidate, self._config.protocol.context, self._config.protocol.batch)
-            source = self.store.reusable(self.study.protocol_id, candidate.key, self._config.seed, trial_flops)
-            if source is None:
-                self._add(candidate, "ladder", None)
-            else:
-                trial = self.store.add_reused_trial(self.study.id, self._epoch, source)
-                copied = tuple(self.store.points(self.study.id)[trial.id])
-                self._curves[trial.id] = Curve(trial=trial, points=copied)
+            self.state.store.set_trial_state(run.trial.id, self.state.epoch, "failed", reason=reason)
+            self.state.change(run.trial, state="failed", reason=reason)

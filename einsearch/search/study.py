@@ -144,7 +144,6 @@ class Study:
                     observer=observer or _Silent(),
                     mirror=mirror,
                 )
-                driver.add_ladder()
                 try:
                     with _stop_on_signals(driver):
                         return driver.run()

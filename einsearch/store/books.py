@@ -57,12 +57,8 @@ def charge_as_lost(connection: Connection, books: Books, which: ColumnElement[bo
         return
     flops = sum(segment.flops for segment in segments)
     ended: dict[str, Any] = {"state": "lost", "reason": reason, "ended_at": utc_now()}
+    connection.execute(update(es_segment).where(columns.id.in_([segment.id for segment in segments])).values(**ended))
     connection.execute(
-        update(es_segment).where(columns.id.in_([segment.id for segment in segments])).values(**ended)
-    )
-    connection.execute(
-        update(es_trial)
-        .where(es_trial.c.id.in_([segment.trial_id for segment in segments]))
-        .values(state="queued")
+        update(es_trial).where(es_trial.c.id.in_([segment.trial_id for segment in segments])).values(state="queued")
     )
     book(connection, books, lost=flops, reserved=-flops)

@@ -40,9 +40,7 @@ def enter(connection: Connection, study_id: int | None, epoch: int) -> Books:
     # A second statement, not a join: PostgreSQL would answer from before it waited for the lock.
     lease = read_lease(connection, books.id)
     if lease is None:
-        raise LeaseLost(
-            f"the lease of study {books.name!r} was released; results of epoch {epoch} are refused"
-        )
+        raise LeaseLost(f"the lease of study {books.name!r} was released; results of epoch {epoch} are refused")
     if lease.epoch != epoch:
         raise LeaseLost(
             f"study {books.name!r} was taken over by {process_of(lease.owner)} (epoch {lease.epoch}); "

@@ -101,9 +101,7 @@ def _refuse_if_live(name: str, held: LeaseRow, now: float, is_alive: bool | None
 
 
 def _next_epoch(connection: Connection, study_id: int, owner: str, now: float) -> int:
-    last = connection.execute(
-        select(es_lease.c.epoch).where(es_lease.c.study_id == study_id)
-    ).scalar_one_or_none()
+    last = connection.execute(select(es_lease.c.epoch).where(es_lease.c.study_id == study_id)).scalar_one_or_none()
     epoch = 1 if last is None else last + 1
     values = {"epoch": epoch, "owner": owner, "heartbeat_at": now}
     if last is None:

@@ -160,8 +160,7 @@ def _reserved(connection: Connection, segment_id: int) -> Row[Any]:
     segment = connection.execute(_SEGMENT_AND_TRIAL, {"segment": segment_id}).one()
     if segment.state != "reserved":
         raise AlreadySettled(
-            f"segment {segment_id} of trial {segment.trial_id} is already {segment.state}; "
-            "a segment is booked once"
+            f"segment {segment_id} of trial {segment.trial_id} is already {segment.state}; a segment is booked once"
         )
     return segment
 
@@ -171,8 +170,7 @@ def _check_within(segment: Row[Any], end_step: int, flops: int, points: Sequence
         raise ValueError(f"segment {segment.id} settles {flops} FLOPs of {segment.flops} reserved")
     if not segment.start_step <= end_step <= segment.end_step:
         raise ValueError(
-            f"segment {segment.id} ends at step {end_step}, outside "
-            f"[{segment.start_step}, {segment.end_step}]"
+            f"segment {segment.id} ends at step {end_step}, outside [{segment.start_step}, {segment.end_step}]"
         )
     outside = [point.step for point in points if not segment.start_step <= point.step <= end_step]
     if outside:

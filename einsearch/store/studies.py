@@ -76,9 +76,7 @@ class Studies(Database):
             raise ValueError(f"a study is one of {STUDY_STATES}, not {state!r}")
         with self._write() as connection:
             enter(connection, study_id, epoch)
-            connection.execute(
-                update(es_study).where(es_study.c.id == study_id).values(state=state, seconds=seconds)
-            )
+            connection.execute(update(es_study).where(es_study.c.id == study_id).values(state=state, seconds=seconds))
 
     def delete_study(self, name: str) -> None:
         """Delete a study with its trials, segments and points; EinsearchError while a driver runs it."""

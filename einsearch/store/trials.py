@@ -105,9 +105,7 @@ class Trials(Database):
         with self._write() as connection:
             enter_trial(connection, trial_id, epoch)
             changed = connection.execute(
-                update(es_trial)
-                .where(es_trial.c.id == trial_id, es_trial.c.state != "running")
-                .values(**values)
+                update(es_trial).where(es_trial.c.id == trial_id, es_trial.c.state != "running").values(**values)
             )
             if changed.rowcount != 1:
                 raise ValueError(f"trial {trial_id} has a reserved segment; settle or lose it first")
@@ -157,9 +155,7 @@ def finish_time(state: str) -> datetime | None:
 
 def read_trials(connection: Connection, study_id: int) -> list[TrialRow]:
     """A study's trials in the order of their numbers."""
-    return _rows(
-        connection, select(es_trial).where(es_trial.c.study_id == study_id).order_by(es_trial.c.number)
-    )
+    return _rows(connection, select(es_trial).where(es_trial.c.study_id == study_id).order_by(es_trial.c.number))
 
 
 def _rows(connection: Connection, query: Select[Any]) -> list[TrialRow]:
@@ -174,9 +170,7 @@ def _check_same_protocol(connection: Connection, books: Books, source: TrialRow)
     protocols = {row.id: row.protocol_id for row in rows}
     theirs = protocols.get(source.study_id)  # None: its study was deleted meanwhile
     if theirs != protocols[books.id]:
-        raise ValueError(
-            f"trial {source.id} of protocol {theirs!r} cannot stand for one of {protocols[books.id]!r}"
-        )
+        raise ValueError(f"trial {source.id} of protocol {theirs!r} cannot stand for one of {protocols[books.id]!r}")
 
 
 def _insert(connection: Connection, books: Books, values: dict[str, Any]) -> TrialRow:
@@ -191,14 +185,8 @@ def _insert(connection: Connection, books: Books, values: dict[str, Any]) -> Tri
             f"trial {twin} of study {books.name!r} has key {values['key']!r} and seed {values['seed']} "
             "already; a key is trained once per seed"
         )
-    last = connection.execute(
-        select(func.max(columns.number)).where(columns.study_id == books.id)
-    ).scalar_one()
+    last = connection.execute(select(func.max(columns.number)).where(columns.study_id == books.id)).scalar_one()
     number = 0 if last is None else last + 1
-    connection.execute(
-        insert(es_trial).values(study_id=books.id, number=number, created_at=utc_now(), **values)
-    )
-    (trial,) = _rows(
-        connection, select(es_trial).where(columns.study_id == books.id, columns.number == number)
-    )
+    connection.execute(insert(es_trial).values(study_id=books.id, number=number, created_at=utc_now(), **values))
+    (trial,) = _rows(connection, select(es_trial).where(columns.study_id == books.id, columns.number == number))
     return trial

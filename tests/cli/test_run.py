@@ -15,9 +15,9 @@ from einsearch.store import Store, StudyRow
 
 @pytest.fixture
 def longer_study(tiny_study: Path) -> Path:
-    """The tiny study with 400 dense steps before its search: time enough to disturb it."""
+    """The tiny study with 250 dense steps before its search: time enough to disturb it."""
     text = tiny_study.read_text()
-    tiny_study.write_text(text.replace("budget: 2e8", "budget: 1.2e9").replace("6.4e7", "8e8"))
+    tiny_study.write_text(text.replace("budget: 2e8", "budget: 7e8").replace("6.4e7", "5e8"))
     return tiny_study
 
 
@@ -135,6 +135,7 @@ def test_what_no_crash_may_break(cli, start, longer_study, tmp_path):
     assert row.spent > killed.spent
 
 
+@pytest.mark.slow  # in parts: tests/search/test_local.py and test_driver.py
 def test_a_folder_that_cannot_be_written_stops_the_study_in_one_line(cli, tiny_study, tmp_path):
     (tmp_path / "runs" / "tiny").mkdir(parents=True)
     (tmp_path / "runs" / "tiny" / "checkpoints").write_text("in the way")

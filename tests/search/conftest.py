@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from einsearch.proxy.corpus import load_corpus
+from einsearch.proxy.flops import flops_per_step
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Point, Progress, Segment, SegmentResult, train_segment
 from einsearch.search import study as study_module
@@ -124,10 +125,11 @@ class Pretend:
 def pretended(segment: Segment, end: int, failure: str | None = None) -> SegmentResult:
     """A result whose losses fall with the steps, faster for some keys than for others."""
     talent = int(hashlib.sha256(segment.candidate.key.encode()).hexdigest()[:4], 16) / 2**16
+    step_flops = flops_per_step(segment.candidate, 16, 4)  # the tiny study's context and batch
     points = tuple(
         Point(
             step=step,
-            flops=step,
+            flops=step * step_flops,
             train_loss=2.0,
             validation_loss=1 + step ** -(0.1 + 0.1 * talent),
             seconds=float(step),
@@ -191,7 +193,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> list[InProcess]:
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Pretend]]:
     """Call it to make studies pretend, with a seed for their luck; the list holds the executor of every run."""
 
-    def install(luck: int, **accidents: Any) -> list[Pretend]:
+    def install(luck: int, *, mirror: bool = False, **accidents: Any) -> list[Pretend]:
         made: list[Pretend] = []
 
         def make(devices: list[str], *_: Any) -> Pretend:
@@ -201,7 +203,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Pretend]]:
             return made[-1]
 
         monkeypatch.setattr(study_module, "LocalExecutor", make)
-        monkeypatch.setattr(study_module, "OptunaMirror", NoMirror)
+        if not mirror:
+            monkeypatch.setattr(study_module, "OptunaMirror", NoMirror)
         return made
 
     return install

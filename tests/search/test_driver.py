@@ -52,7 +52,8 @@ def check(study: Study) -> None:
 
 
 def wide(config: StudyConfig, **changes: object) -> StudyConfig:
-    """A study of a continuous space, whose candidates never end."""
+    """A study of a continuous space, whose candidates never end; random proposals are the quickest."""
+    changes = {"sampler": "random"} | changes
     return replace(
         config, space="two-factor", rungs=(10**8, 2 * 10**8, 4 * 10**8), ladder=((16, 8 * 10**8),), **changes
     )
@@ -61,7 +62,7 @@ def wide(config: StudyConfig, **changes: object) -> StudyConfig:
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_a_study_uses_its_budget_and_never_more(tiny_config, open_study, pretend, workers):
     pretend(luck=1)
-    study = open_study(wide(tiny_config, budget=6 * 10**9))
+    study = open_study(wide(tiny_config, budget=4 * 10**9, sampler="tpe"))
     assert study.run(workers=workers)
     check(study)
     row = study.row()
@@ -100,7 +101,7 @@ def run_until_finished(study: Study, **options: object) -> None:
     raise AssertionError("the study never finishes")
 
 
-@pytest.mark.parametrize("luck", range(8))
+@pytest.mark.parametrize("luck", range(5))
 def test_whatever_happens_the_books_are_right(tiny_config, open_study, pretend, luck):
     """Workers die, segments raise and diverge, the driver crashes and is stopped."""
     draw = random.Random(luck)

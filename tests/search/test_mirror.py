@@ -11,8 +11,9 @@ from einsearch.store import Store
 
 
 @pytest.fixture
-def finished(tiny_config, open_study, in_process) -> Study:
-    """A finished study, one of whose candidates is left at the first rung and one not begun."""
+def finished(tiny_config, open_study, pretend) -> Study:
+    """A finished study, one of whose candidates is left at the first rung."""
+    pretend(0, mirror=True)
     study = open_study(replace(tiny_config, budget=17 * 10**7))
     assert study.run(workers=1)
     return study

@@ -41,7 +41,7 @@ def test_a_tiny_study_finishes_in_a_worker_process(tiny_config, open_study, tmp_
         killed = False
 
         def update(self, driver: Driver) -> None:
-            if not self.killed and any(run.progress for run in driver.running.values()):
+            if not self.killed and any(run.progress for run in driver.state.running.values()):
                 self.killed = True
                 os.kill(driver._executor.pid("local-0"), signal.SIGKILL)
 
@@ -60,6 +60,7 @@ def test_a_tiny_study_finishes_in_a_worker_process(tiny_config, open_study, tmp_
     assert all(c.trial.checkpoint for c in curves if c.points)
 
 
+@pytest.mark.slow  # test_driver has it with pretended training
 def test_a_deterministic_study_of_two_workers_repeats_bit_for_bit(tiny_config, open_study, in_process, tmp_path):
     study = open_study(tiny_config)
     again = elsewhere(study, tmp_path, "again")
@@ -96,7 +97,8 @@ def test_a_study_of_one_worker_repeats_bit_for_bit_stopped_or_not(tiny_config, o
     assert len(set(trained)) == len(trained), "nothing is trained twice"
 
 
-def test_the_dense_ladder_is_reused_by_the_next_study(tiny_config, open_study, in_process):
+def test_the_dense_ladder_is_reused_by_the_next_study(tiny_config, open_study, pretend):
+    made = pretend(0)
     first = open_study(tiny_config)
     first.run(workers=1)
     second = open_study(replace(tiny_config, name="second", budget=2 * tiny_config.budget))
@@ -107,7 +109,7 @@ def test_the_dense_ladder_is_reused_by_the_next_study(tiny_config, open_study, i
     row = second.row()
     assert row is not None
     assert row.spent == sum(c.trial.flops_done for c in second.curves()[1:])
-    assert "dense" not in {s.candidate.label.lower() for s in in_process[1].trained}
+    assert "dense" not in {s.candidate.label.lower() for s in made[1].submitted}
     assert violations(second) == ()
     other = replace(tiny_config, name="other", protocol=replace(tiny_config.protocol, weight_decay=0.1))
     other = replace(other, budget=8 * 10**7, rungs=(16 * 10**6,))  # the ladder and one candidate
@@ -116,7 +118,8 @@ def test_the_dense_ladder_is_reused_by_the_next_study(tiny_config, open_study, i
     assert third.curves()[0].trial.reused_from is None, "under another protocol losses would not compare"
 
 
-def test_more_budget_extends_a_finished_study(tiny_config, open_study, in_process):
+def test_more_budget_extends_a_finished_study(tiny_config, open_study, pretend):
+    pretend(0)
     # Enough for the ladder and a little search.
     study = open_study(replace(tiny_config, budget=10**8))
     assert study.run(workers=1)
@@ -147,7 +150,8 @@ def test_a_huge_learning_rate_fails_its_trials_with_the_reason_and_the_study_sur
     assert violations(study) == ()
 
 
-def test_a_second_driver_is_refused_while_the_first_one_runs(tiny_config, open_study, in_process, tmp_path):
+def test_a_second_driver_is_refused_while_the_first_one_runs(tiny_config, open_study, pretend):
+    pretend(0)
     study = open_study(tiny_config)
     messages = []
 
@@ -163,12 +167,13 @@ def test_a_second_driver_is_refused_while_the_first_one_runs(tiny_config, open_s
     assert violations(study) == ()
 
 
-def test_losing_the_lease_ends_the_driver(tiny_config, open_study, in_process):
+def test_losing_the_lease_ends_the_driver(tiny_config, open_study, pretend):
+    pretend(0)
     study = open_study(tiny_config)
 
     class TakeOver:
         def update(self, driver: Driver) -> None:
-            driver.store.acquire_lease(driver.study.id, owner="other:1:0", alive=lambda _: False)
+            driver.state.store.acquire_lease(driver.state.study.id, owner="other:1:0", alive=lambda _: False)
 
     with pytest.raises(EinsearchError, match="taken over by other:1"):
         study.run(workers=1, observer=TakeOver())
@@ -240,7 +245,8 @@ def test_data_shorter_than_a_sequence_are_refused(tiny_config, tiny_study, open_
         open_study(tiny_config)
 
 
-def test_deleting_a_study_removes_its_mirror_too(tiny_config, open_study, in_process):
+def test_deleting_a_study_removes_its_mirror_too(tiny_config, open_study, pretend):
+    pretend(0, mirror=True)
     import optuna
 
     study = open_study(tiny_config)

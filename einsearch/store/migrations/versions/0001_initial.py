@@ -74,9 +74,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("study_id", "number", name="uq_es_trial_number"),
         sa.UniqueConstraint("study_id", "key", "seed", name="uq_es_trial_key_seed"),
         sa.CheckConstraint("kind IN ('ladder', 'search', 'final')", name="ck_es_trial_kind"),
-        sa.CheckConstraint(
-            "state IN ('queued', 'running', 'paused', 'complete', 'failed')", name="ck_es_trial_state"
-        ),
+        sa.CheckConstraint("state IN ('queued', 'running', 'paused', 'complete', 'failed')", name="ck_es_trial_state"),
         sqlite_autoincrement=True,
     )
     op.create_table(

@@ -1,0 +1,99 @@
+"""What a study trains next: work under way, the dense ladder, promotions, new candidates, what is left."""
+
+from __future__ import annotations
+
+from einsearch.proxy.flops import flops_per_step, parameter_count
+from einsearch.search.facts import facts_of
+from einsearch.search.rungs import Standing, best_paused, promotable
+from einsearch.search.state import StudyState
+from einsearch.search.suggest import Suggester, Suggestion
+from einsearch.search.trials import observations, rung_losses
+from einsearch.space.candidate import Candidate
+from einsearch.store import Curve, TrialRow
+
+
+class Decisions:
+    """Chooses among the trials of a study, and makes new ones. It changes nothing of those that exist."""
+
+    def __init__(self, state: StudyState) -> None:
+        self._state = state
+        plan, config = state.plan, state.config
+        ladder_keys = frozenset(Candidate.dense(plan.space.shape(run.width)).key for run in plan.ladder)
+        self._suggester = Suggester(plan.space, config.sampler, config.seed, elsewhere=ladder_keys)
+        self._space_exhausted = False
+
+    def next_trial(self) -> TrialRow | None:
+        """What to train next: what is under way, the ladder, promotions, new candidates, the leftovers."""
+        queued = [c.trial for c in self._state.curves if c.trial.state == "queued"]
+        for trial in sorted(queued, key=lambda t: (t.kind != "ladder", t.step == 0, t.number)):
+            if self._state.fits(trial):
+                return trial
+        standings = [
+            Standing(
+                trial_id=curve.trial.id,
+                losses=rung_losses(curve, self._state.plan.rungs),
+                paused=curve.trial.state == "paused",
+            )
+            for curve in self._state.curves
+            if curve.trial.kind == "search" and curve.trial.state != "failed"
+        ]
+        top = len(self._state.plan.rungs) - 1
+        promoted = promotable(standings, top, self._state.plan.reduction)
+        if promoted and self._state.fits(self._state.curve(promoted.trial_id).trial):
+            return self._state.curve(promoted.trial_id).trial
+        if new := self._new_trial():
+            return new
+        for standing in best_paused(standings, top):
+            if self._state.fits(self._state.curve(standing.trial_id).trial):
+                return self._state.curve(standing.trial_id).trial
+        return None
+
+    def _new_trial(self) -> TrialRow | None:
+        if self._space_exhausted or self._state.free() < self._state.plan.rungs[0]:
+            return None
+        proposal = self._suggester.next(observations(self._state.curves, self._state.plan.rungs, self._state.frontier))
+        if proposal is None:
+            self._space_exhausted = True
+            return None
+        candidate, suggestion = proposal
+        return self._add(candidate, "search", suggestion)
+
+    def _add(self, candidate: Candidate, kind: str, suggestion: Suggestion | None) -> TrialRow:
+        protocol = self._state.config.protocol
+        trial = self._state.store.add_trial(
+            self._state.study.id,
+            self._state.epoch,
+            key=candidate.key,
+            seed=self._state.config.seed,
+            kind=kind,
+            candidate=candidate.to_json(),
+            label=candidate.label,
+            flops_per_step=flops_per_step(candidate, protocol.context, protocol.batch),
+            parameters=parameter_count(candidate, protocol.context),
+            facts=facts_of(candidate, protocol.context),
+            suggestion=suggestion.to_json() if suggestion else None,
+        )
+        self._state.put(Curve(trial=trial))
+        return trial
+
+    def add_ladder(self) -> None:
+        """Queue the dense runs that the study does not have yet, or take them over from another study.
+
+        A complete dense run of another study in the same store, under the same protocol and long enough,
+        is copied and costs nothing.
+        """
+        state, protocol = self._state, self._state.config.protocol
+        have = {c.trial.candidate["shape"]["width"] for c in state.curves if c.trial.kind == "ladder"}
+        for run in state.plan.ladder:
+            if run.width in have:
+                continue
+            candidate = Candidate.dense(state.plan.space.shape(run.width))
+            step_flops = flops_per_step(candidate, protocol.context, protocol.batch)
+            flops = run.flops // step_flops * step_flops
+            source = state.store.reusable(state.study.protocol_id, candidate.key, state.config.seed, flops)
+            if source is None:
+                self._add(candidate, "ladder", None)
+            else:
+                trial = state.store.add_reused_trial(state.study.id, state.epoch, source)
+                copied = tuple(state.store.points(state.study.id)[trial.id])
+                state.put(Curve(trial=trial, points=copied))
