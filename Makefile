@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test lint install install-dev clean
+.PHONY: run test lint docs install install-dev clean
 
 run: install
 	$(BIN)/einsearch run $(ARGS)
@@ -35,6 +35,9 @@ lint: install-dev
 	rm -rf build/typecheck
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/typecheck .
 	cd build/typecheck && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache
+
+docs: install-dev
+	$(BIN)/python -m typer einsearch.cli.main utils docs --name einsearch --output docs/commands.md
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

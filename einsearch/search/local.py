@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import signal
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.resource_tracker import ensure_running
 from pathlib import Path
 
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Segment
 from einsearch.search.executor import Advanced, Event, Finished, Lost, Refused
-from einsearch.search.worker import serve
+from einsearch.search.worker import IGNORED, serve
 
 SILENCE = 600.0
 """Seconds without a sign of life after which a worker counts as hung and is killed."""
@@ -47,6 +49,8 @@ class LocalExecutor:
         return tuple(self._devices)
 
     def start(self) -> None:
+        # Workers ignore the signal with which multiprocessing would end them at exit.
+        atexit.register(self.close)
         for slot in self._devices:
             if slot not in self._workers:
                 self._workers[slot] = self._spawn(slot)
@@ -63,8 +67,10 @@ class LocalExecutor:
             name=f"einsearch-{slot}",
             daemon=True,
         )
-        # Ctrl-C reaches the whole process group, and may come before the worker could say that it ignores it.
-        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # A signal to the whole process group may come before the worker could say that it ignores it. The
+        # tracker of multiprocessing would unblock them again as it starts, so it starts first.
+        ensure_running()
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
         try:
             process.start()
         finally:
@@ -138,6 +144,7 @@ class LocalExecutor:
                 continue  # dead: poll reports it
 
     def close(self) -> None:
+        atexit.unregister(self.close)
         for worker in self._workers.values():
             worker.process.kill()
         for worker in self._workers.values():

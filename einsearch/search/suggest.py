@@ -29,6 +29,9 @@ WINDOW = 500
 ATTEMPTS = 200
 """Most proposals for one new candidate: most repeats and invalid structures are met long before."""
 
+GP_ATTEMPTS = 8
+"""The same for `gp`: it learns nothing from an invalid structure and proposes its like again, a second each."""
+
 _STARTUP = 10
 
 
@@ -124,7 +127,7 @@ class Suggester:
         if self._count is not None and len(known) >= self._count:
             return None
         study = self._study(history)
-        for _ in range(ATTEMPTS):
+        for _ in range(GP_ATTEMPTS if self._sampler == "gp" else ATTEMPTS):
             trial = study.ask(self._distributions)
             candidate = self._space.candidate(trial.params)
             if candidate.invalid_because() is not None or candidate.key in self._elsewhere:

@@ -19,6 +19,9 @@ from einsearch.proxy.device import prepare
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Progress, Segment, train_segment
 
+IGNORED = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C, timeout(1) and batch systems signal the whole process group; the driver decides what it means."""
+
 _PROGRESS_EVERY = 0.5
 """Seconds between two progress messages."""
 
@@ -29,8 +32,8 @@ def serve(connection: Connection, device_name: str, setting: Setting, data: Path
     Messages in: a Segment, or "stop" to end the running one early. Out: ("advanced", Progress),
     ("finished", SegmentResult), ("error", text), ("refused", text).
     """
-    # Ctrl-C reaches the whole process group; the driver decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
     device = torch.device(device_name)
     prepare(device)
     inbox: SimpleQueue[Segment] = SimpleQueue()

@@ -92,8 +92,7 @@ def test_a_run_in_plain_lines_then_the_finished_study_again(cli, tiny_study, tmp
     assert json.loads(again.out)["study"] == "tiny"
 
 
-def test_what_no_crash_may_break(cli, start, longer_study, tmp_path):
-    """One study: a second driver, Ctrl-C, a driver that is killed, and the same command to the end."""
+def test_a_second_driver_is_refused_and_ctrl_c_leaves_a_checkpoint(cli, start, longer_study, tmp_path):
     command = ("run", longer_study, "--workers", 1, "--device", "cpu")
     first = start(*command)
     wait_until(lambda: training(tmp_path))
@@ -114,11 +113,16 @@ def test_what_no_crash_may_break(cli, start, longer_study, tmp_path):
     assert (stopped.state, stopped.reserved, stopped.lost) == ("stopped", 0, 0)
     assert 0 < stopped.spent < stopped.budget
 
-    second = start(*command)
+
+@pytest.mark.slow  # in parts: tests/search/test_driver.py
+def test_a_killed_driver_is_charged_and_the_same_command_finishes(cli, start, longer_study, tmp_path):
+    command = ("run", longer_study, "--workers", 1, "--device", "cpu")
+    driver = start(*command)
+    wait_until(lambda: training(tmp_path))
     wait_until(lambda: row_of(tmp_path).reserved > 0)
-    workers = psutil.Process(second.pid).children(recursive=True)
-    os.kill(second.pid, signal.SIGKILL)
-    second.communicate()
+    workers = psutil.Process(driver.pid).children(recursive=True)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.communicate()
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert alive == []
     killed = row_of(tmp_path)

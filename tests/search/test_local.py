@@ -1,6 +1,7 @@
 """What every executor owes a study, over all executors; then what is special to processes on this machine."""
 
 import os
+import pickle
 import resource
 import signal
 import subprocess
@@ -195,14 +196,33 @@ def test_an_idle_worker_that_dies_is_replaced_in_silence(executor, segment):
     assert event == Lost(slot, "worker died with exit code -9", retry=True)
 
 
-def test_a_worker_ignores_ctrl_c_from_its_first_moment(executor, segment):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_ignores_what_stops_its_driver_from_its_first_moment(executor, segment, number):
     if not isinstance(executor, LocalExecutor):
         pytest.skip("only a local worker has a pid here")
-    slot = executor.slots[0]  # of a worker that the test before left starting
-    os.kill(executor.pid(slot), signal.SIGINT)
+    slot = executor.slots[0]  # the test before left its worker starting
+    os.kill(executor.pid(slot), number)
     executor.submit(slot, replace(segment, end=2, evaluate_at=(2,)))
-    os.kill(executor.pid(slot), signal.SIGINT)
+    os.kill(executor.pid(slot), number)
     assert len(losses(ending(executor))) == 1
+
+
+def test_the_first_worker_of_a_process_ignores_them_too(setting, place):
+    """Where nothing was spawned yet: multiprocessing starts a process of its own before the first one."""
+    code = (
+        "import os, pickle, signal, sys; from einsearch.search.local import LocalExecutor\n"
+        "if __name__ == '__main__':\n"
+        "    setting, place = pickle.load(sys.stdin.buffer)\n"
+        "    executor = LocalExecutor(['cpu'], setting, place / 'text', place / 'cache')\n"
+        "    executor.start()\n"
+        "    [os.kill(executor.pid('local-0'), number) for number in (signal.SIGINT, signal.SIGTERM)]\n"
+        "    executor.poll(3.0)\n"
+        "    print(executor._workers['local-0'].process.is_alive())\n"
+    )  # and it ends, although nobody closed the executor
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps((setting, place)), capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"True\n", b"")
 
 
 def test_asked_to_stop_a_segment_ends_early_with_a_checkpoint(executor, segment, setting, place):
@@ -242,8 +262,6 @@ if __name__ == "__main__":
 
 @pytest.mark.slow  # tests/cli kills a whole command
 def test_workers_end_when_their_driver_is_killed(segment, setting, place, tmp_path):
-    import pickle
-
     (tmp_path / "driver.py").write_text(DRIVER)
     (tmp_path / "work").write_bytes(pickle.dumps((setting, replace(segment, end=LONG), place)))
     driver = subprocess.Popen(

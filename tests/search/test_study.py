@@ -33,6 +33,7 @@ def violations(study: Study) -> tuple[str, ...]:
         return store.audit(row.id).violations
 
 
+@pytest.mark.slow  # in parts: test_local and test_driver, and tests/cli without the accident
 def test_a_tiny_study_finishes_in_a_worker_process(tiny_config, open_study, tmp_path):
     """And it does so although its worker is killed on the way."""
     study = open_study(tiny_config)

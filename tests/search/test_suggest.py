@@ -1,10 +1,11 @@
 import math
 import random
 
+import optuna
 import pytest
 
 from einsearch.errors import EinsearchError
-from einsearch.search.suggest import SAMPLERS, WINDOW, Observation, Suggester, Suggestion, distributions
+from einsearch.search.suggest import GP_ATTEMPTS, SAMPLERS, WINDOW, Observation, Suggester, Suggestion, distributions
 from einsearch.space.candidate import Candidate
 from einsearch.space.notation import parse
 from einsearch.space.search_space import SearchSpace
@@ -110,6 +111,16 @@ def test_keys_that_are_trained_elsewhere_are_left_out():
     assert proposal is not None
     assert proposal[0].label == "BTT rank 1"
     assert suggester.next([observation(*proposal)]) is None
+
+
+def test_gp_gives_way_to_chance_where_it_insists_on_invalid_structures(monkeypatch):
+    asked = []
+    ask = optuna.Study.ask
+    monkeypatch.setattr(optuna.Study, "ask", lambda *arguments: asked.append(1) or ask(*arguments))
+    monkeypatch.setattr(Candidate, "invalid_because", lambda self: "invalid" if len(asked) < GP_ATTEMPTS else None)
+    space = SearchSpace(name="three", factors=3, widths=(32,))  # no known structures
+    assert Suggester(space, "gp", 0).next([]) is not None
+    assert len(asked) == GP_ATTEMPTS
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
