@@ -19,6 +19,7 @@ from einsearch.report.markdown import to_json
 from einsearch.report.study_data import read_study
 from einsearch.report.summary import summarize
 from einsearch.search.calibration import calibrate
+from einsearch.search.config import write_flops
 from einsearch.search.study import Study
 
 _ROWS = 10
@@ -88,7 +89,7 @@ def _conclude(study: Study, out: Console, *, quiet: bool, as_json: bool) -> None
     out.print("Next:")
     if leaders:
         out.print(f"  einsearch show {leaders[0].key[:8]} --study {name}    # the leader's sizes, costs and curve")
-    larger = study.plan.budget * 10
-    out.print(f"  einsearch run --space {study.config.space} --budget {larger:.0e}    # ten times the budget")
+    larger = write_flops(study.plan.budget * 10)
+    out.print(f"  einsearch run --space {study.config.space} --budget {larger}    # ten times the budget")
     out.print("  einsearch run --space paper    # the 23 structures of arXiv 2410.02117")
     sys.stdout.flush()

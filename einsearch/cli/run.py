@@ -18,7 +18,7 @@ from einsearch.cli.options import (
     StoreOption,
     WorkersOption,
 )
-from einsearch.search.config import DEFAULT_BUDGET, StudyConfig, parse_flops, read_study_file
+from einsearch.search.config import DEFAULT_BUDGET, StudyConfig, parse_flops, read_study_file, write_flops
 from einsearch.search.study import RUNS, Study
 
 
@@ -29,7 +29,7 @@ def run(
     space: Annotated[str | None, typer.Option(help="two-factor (default), paper, btt, or a .yaml file.")] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study; by default made of space and budget.")] = None,
     budget: Annotated[
-        str | None, typer.Option(help=f"Training FLOPs, never exceeded; default {DEFAULT_BUDGET:.0e}.")
+        str | None, typer.Option(help=f"Training FLOPs, never exceeded; default {write_flops(DEFAULT_BUDGET)}.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="A text file or folder; default: Python's standard library.")

@@ -16,7 +16,7 @@ from einsearch.proxy.protocol import Protocol
 from einsearch.search.suggest import require_sampler
 from einsearch.space.yaml_file import read_yaml
 
-DEFAULT_BUDGET = 4 * 10**12
+DEFAULT_BUDGET = 2 * 10**12
 DEFAULT_SPACE = "two-factor"
 
 

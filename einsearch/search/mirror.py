@@ -8,11 +8,12 @@ trials: they are RUNNING until the study ends, then PRUNED, and stay so if more 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
 from einsearch.frontier import Frontier
 from einsearch.search.suggest import distributions, quiet_optuna
@@ -25,6 +26,15 @@ _KEY = "einsearch:key"
 _STATES = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
 
 
+@dataclass(slots=True)
+class _Shown:
+    """What Optuna has of a trial: its id there, its state, the rungs it reported."""
+
+    trial_id: int
+    state: TrialState
+    rungs: set[int]
+
+
 class OptunaMirror:
     """Keeps the Optuna study `name` at `url` in line with the search trials."""
 
@@ -32,62 +42,65 @@ class OptunaMirror:
         quiet_optuna()
         self._rungs = rungs
         self._distributions = distributions(space)
-        self._study = optuna.create_study(
-            storage=_storage(url),
-            study_name=name,
-            direction="maximize",
-            load_if_exists=True,
-        )
-        # Only what another process mirrored before: from here on this object knows what it wrote.
-        self._shown: dict[str, FrozenTrial] = {
-            t.user_attrs[_KEY]: t for t in self._study.trials if _KEY in t.user_attrs
+        self._storage = _storage(url)
+        study = optuna.create_study(storage=self._storage, study_name=name, direction="maximize", load_if_exists=True)
+        # What another driver mirrored before; from here on this object knows what it wrote, and never
+        # reads the study again: Optuna copies all its trials for every look.
+        self._shown = {
+            trial.user_attrs[_KEY]: _Shown(trial._trial_id, trial.state, set(trial.intermediate_values))
+            for trial in study.get_trials(deepcopy=False)
+            if _KEY in trial.user_attrs
         }
+        self._study_id = self._storage.get_study_id_from_name(name)
 
     def sync(self, curves: Sequence[Curve], frontier: Frontier, final: bool) -> None:
-        """Create, report and end trials until the mirror shows `curves`. `final`: paused ones end as PRUNED."""
+        """Create, report and end trials until the mirror shows `curves`. `final`: paused ones end as PRUNED.
+
+        No trial ends before the dense ladder is done, since its value, once written, is final.
+        """
         if frontier.empty:
             return
+        dense_done = all(c.trial.state in ("complete", "failed") for c in curves if c.trial.kind == "ladder")
         for curve in curves:
             if curve.trial.kind == "search" and curve.trial.suggestion is not None:
-                self._sync_one(curve, frontier, final)
+                self._sync_one(curve, frontier, final, dense_done or final)
 
-    def _sync_one(self, curve: Curve, frontier: Frontier, final: bool) -> None:
+    def _sync_one(self, curve: Curve, frontier: Frontier, final: bool, may_end: bool) -> None:
         trial = curve.trial
         scores = {
             rung: frontier.multiplier(flops // trial.flops_per_step * trial.flops_per_step, loss).value
             for rung, (flops, loss) in enumerate(zip(self._rungs, rung_losses(curve, self._rungs), strict=False))
         }
         state = _STATES.get(trial.state, TrialState.PRUNED if final else TrialState.RUNNING)
+        if not may_end:
+            state = TrialState.RUNNING
         shown = self._shown.get(trial.key)
         if shown is None:
             self._shown[trial.key] = self._create(curve, state, scores)
-        elif not shown.state.is_finished() and (state, scores) != (shown.state, shown.intermediate_values):
-            self._shown[trial.key] = self._advance(shown, state, scores)
+        elif not shown.state.is_finished():
+            self._advance(shown, state, scores)
 
-    def _create(self, curve: Curve, state: TrialState, scores: dict[int, float]) -> FrozenTrial:
-        trial = curve.trial
-        assert trial.suggestion is not None
+    def _create(self, curve: Curve, state: TrialState, scores: dict[int, float]) -> _Shown:
+        assert curve.trial.suggestion is not None
         frozen = create_trial(
             state=state,
             value=scores[max(scores)] if state is TrialState.COMPLETE else None,
-            params=trial.suggestion["params"],
+            params=curve.trial.suggestion["params"],
             distributions=self._distributions,
             intermediate_values=scores,
             user_attrs=_attributes(curve),
         )
-        self._study.add_trial(frozen)
-        return self._study.trials[-1]
+        trial_id = self._storage.create_new_trial(self._study_id, template_trial=frozen)
+        return _Shown(trial_id, state, set(scores))
 
-    def _advance(self, shown: FrozenTrial, state: TrialState, scores: dict[int, float]) -> FrozenTrial:
-        live = Trial(self._study, shown._trial_id)
-        for rung, score in scores.items():
-            if rung not in shown.intermediate_values:
-                live.report(score, rung)
-        if state is TrialState.COMPLETE:
-            self._study.tell(shown.number, scores[max(scores)])
-        elif state is not TrialState.RUNNING:
-            self._study.tell(shown.number, state=state)
-        return self._study.trials[shown.number]
+    def _advance(self, shown: _Shown, state: TrialState, scores: dict[int, float]) -> None:
+        for rung in sorted(scores.keys() - shown.rungs):
+            self._storage.set_trial_intermediate_value(shown.trial_id, rung, scores[rung])
+            shown.rungs.add(rung)
+        if state is not TrialState.RUNNING:
+            values = [scores[max(scores)]] if state is TrialState.COMPLETE else None
+            self._storage.set_trial_state_values(shown.trial_id, state, values)
+            shown.state = state
 
 
 def _attributes(curve: Curve) -> dict[str, Any]:

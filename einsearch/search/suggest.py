@@ -26,11 +26,12 @@ from einsearch.space.search_space import Choice, Params, SearchSpace
 WINDOW = 500
 """Most trials a sampler sees, newest first: asking grows with them."""
 
-ATTEMPTS = 200
-"""Most proposals for one new candidate: most repeats and invalid structures are met long before."""
+ATTEMPTS = 10
+"""Proposals a sampler may make for one new candidate, each 10 ms and more (GP: a second); then chance decides.
+Where structures are few, as at small widths, samplers mostly repeat themselves."""
 
-GP_ATTEMPTS = 8
-"""The same for `gp`: it learns nothing from an invalid structure and proposes its like again, a second each."""
+_DRAWS = 4000
+"""Random proposals before a space counts as exhausted."""
 
 _STARTUP = 10
 
@@ -123,11 +124,11 @@ class Suggester:
         known = {observation.key: observation for observation in history}
         for params, candidate in self._known:
             if candidate.key not in known:
-                return candidate, self._remember(history, params)
+                return candidate.canonical(), self._remember(history, params)
         if self._count is not None and len(known) >= self._count:
             return None
         study = self._study(history)
-        for _ in range(GP_ATTEMPTS if self._sampler == "gp" else ATTEMPTS):
+        for _ in range(ATTEMPTS):
             trial = study.ask(self._distributions)
             candidate = self._space.candidate(trial.params)
             if candidate.invalid_because() is not None or candidate.key in self._elsewhere:
@@ -139,13 +140,13 @@ class Suggester:
                 else:
                     study.tell(trial, state=TrialState.FAIL)
             else:
-                return candidate, _suggestion(study, trial)
+                return candidate.canonical(), _suggestion(study, trial)
         return self._first_unseen(known)
 
     def _first_unseen(self, known: Mapping[str, Observation]) -> tuple[Candidate, Suggestion] | None:
         """Uniformly random proposals, where a sampler keeps repeating itself."""
         generator = np.random.default_rng((self._seed, len(known)))
-        for _ in range(20 * ATTEMPTS):
+        for _ in range(_DRAWS):
             params: Params = {
                 name: int(generator.integers(p.options)) if isinstance(p, Choice) else float(generator.random())
                 for name, p in self._space.parameters().items()
@@ -153,7 +154,7 @@ class Suggester:
             candidate = self._space.candidate(params)
             seen = candidate.key in known or candidate.key in self._elsewhere
             if not seen and candidate.invalid_because() is None:
-                return candidate, Suggestion(params=params)
+                return candidate.canonical(), Suggestion(params=params)
         return None
 
     def _remember(self, history: Sequence[Observation], params: Params) -> Suggestion:

@@ -35,13 +35,20 @@ def serve(connection: Connection, device_name: str, setting: Setting, data: Path
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     device = torch.device(device_name)
-    prepare(device)
+    unusable: str | None = None
+    try:
+        prepare(device)
+    except RuntimeError as error:  # a GPU that cannot be opened: no segment can run here
+        unusable = f"device {device_name} cannot be used: {error}"
     inbox: SimpleQueue[Segment] = SimpleQueue()
     stop = threading.Event()
     threading.Thread(target=_listen, args=(connection, inbox, stop), daemon=True).start()
     corpus: Corpus | None = None
     while True:
         segment = inbox.get()
+        if unusable:
+            connection.send(("refused", unusable))
+            continue
         try:
             corpus = corpus or _corpus(setting, data, cache)
         except EinsearchError as error:

@@ -82,6 +82,10 @@ class Candidate:
     def at_width(self, width: int) -> Candidate:
         return replace(self, shape=replace(self.shape, width=width))
 
+    def canonical(self) -> Candidate:
+        """The same candidate with canonical structures; its key is the same."""
+        return replace(self, attention=self.attention.canonical(), ffn=self.ffn.canonical())
+
     def layers(self) -> dict[str, Operator]:
         """The operator of each linear layer of a block: q k v o up down."""
         einsum = {"attention": self.attention, "ffn": self.ffn}

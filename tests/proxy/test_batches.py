@@ -120,7 +120,5 @@ def test_numbers_below_one(corpus: Corpus, name: str) -> None:
 @pytest.mark.parametrize("name", ["seed", "step"])
 def test_seed_and_step_out_of_range(name: str, value: int) -> None:
     keys = {"seed": 0, "step": 0} | {name: value}
-    with pytest.raises(
-        EinsearchError, match=rf"^{name} is {value}, but must lie in 0 to 2\*\*64 - 1; choose"
-    ):
+    with pytest.raises(EinsearchError, match=rf"^{name} is {value}, but must lie in 0 to 2\*\*64 - 1; choose"):
         train_batch(COUNT, context=4, batch=2, **keys)

@@ -191,11 +191,7 @@ def test_split_does_not_depend_on_order(contents: list[bytes], source: random.Ra
     def validation(contents: list[bytes]) -> set[bytes]:
         symbols = [encode(content) for content in contents]
         splits = split_documents(symbols, "x")
-        return {
-            document.tobytes()
-            for document, split in zip(symbols, splits, strict=True)
-            if split == "validation"
-        }
+        return {document.tobytes() for document, split in zip(symbols, splits, strict=True) if split == "validation"}
 
     shuffled = source.sample(contents, len(contents))
     assert validation(contents) == validation(shuffled)
@@ -207,9 +203,7 @@ def test_hash_follows_content_paths_and_order(tmp_path: Path, cache: Path) -> No
     changed = files | {"000.txt": files["000.txt"] + b"!"}
     renamed = {f"{'new' if path == '000.txt' else ''}{path}": content for path, content in files.items()}
     variants = {"a": files, "b": files, "c": swapped, "d": changed, "e": renamed}
-    corpora = {
-        name: load_corpus(write_folder(tmp_path / name, variant), cache) for name, variant in variants.items()
-    }
+    corpora = {name: load_corpus(write_folder(tmp_path / name, variant), cache) for name, variant in variants.items()}
     assert corpora["a"].hash == corpora["b"].hash
     assert (corpora["a"].name, corpora["b"].name) == ("a", "b")
     assert len({corpus.hash for corpus in corpora.values()}) == 4
@@ -390,9 +384,7 @@ def test_cache_that_cannot_be_written(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(
-        EinsearchError, match=r"^cannot write the corpus cache .*/[0-9a-f]{16}: No space left"
-    ):
+    with pytest.raises(EinsearchError, match=r"^cannot write the corpus cache .*/[0-9a-f]{16}: No space left"):
         load_corpus(folder, cache)
     assert [path for path in cache.rglob("*") if path.is_file()] == []
 

@@ -5,7 +5,7 @@ import optuna
 import pytest
 
 from einsearch.errors import EinsearchError
-from einsearch.search.suggest import GP_ATTEMPTS, SAMPLERS, WINDOW, Observation, Suggester, Suggestion, distributions
+from einsearch.search.suggest import ATTEMPTS, SAMPLERS, WINDOW, Observation, Suggester, Suggestion, distributions
 from einsearch.space.candidate import Candidate
 from einsearch.space.notation import parse
 from einsearch.space.search_space import SearchSpace
@@ -117,10 +117,10 @@ def test_gp_gives_way_to_chance_where_it_insists_on_invalid_structures(monkeypat
     asked = []
     ask = optuna.Study.ask
     monkeypatch.setattr(optuna.Study, "ask", lambda *arguments: asked.append(1) or ask(*arguments))
-    monkeypatch.setattr(Candidate, "invalid_because", lambda self: "invalid" if len(asked) < GP_ATTEMPTS else None)
+    monkeypatch.setattr(Candidate, "invalid_because", lambda self: "invalid" if len(asked) < ATTEMPTS else None)
     space = SearchSpace(name="three", factors=3, widths=(32,))  # no known structures
     assert Suggester(space, "gp", 0).next([]) is not None
-    assert len(asked) == GP_ATTEMPTS
+    assert len(asked) == ATTEMPTS
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -85,9 +85,7 @@ class Driver:
 
     def reserve(self, trial: TrialRow, end_step: int = 10, flops: int = 100) -> SegmentRow | None:
         step = self.trial(trial).step
-        return self.store.reserve(
-            trial.id, self.epoch, start_step=step, end_step=end_step, flops=flops, worker="cpu:0"
-        )
+        return self.store.reserve(trial.id, self.epoch, start_step=step, end_step=end_step, flops=flops, worker="cpu:0")
 
     def reserved(self, trial: TrialRow, end_step: int = 10, flops: int = 100) -> SegmentRow:
         segment = self.reserve(trial, end_step, flops)

@@ -88,9 +88,7 @@ def test_heartbeat_is_a_sign_of_life(driver):
 def test_epochs_grow_through_release(driver):
     driver.store.release_lease(driver.study.id, driver.epoch)
     assert driver.store.lease(driver.study.id) is None
-    with pytest.raises(
-        LeaseLost, match=r"^the lease of study 's' was released; results of epoch 1 are refused$"
-    ):
+    with pytest.raises(LeaseLost, match=r"^the lease of study 's' was released; results of epoch 1 are refused$"):
         driver.store.heartbeat(driver.study.id, driver.epoch)
     again = driver.store.acquire_lease(driver.study.id, owner="host:1:0", alive=never_asked)
     assert again == driver.epoch + 1
@@ -124,9 +122,7 @@ def test_takeover_leaves_other_studies_alone(new_driver):
 
 WRITES = {
     "set_budget": lambda d, trial, segment: d.store.set_budget(d.study.id, d.epoch, 10**6),
-    "set_study_state": lambda d, trial, segment: d.store.set_study_state(
-        d.study.id, d.epoch, "running", seconds=1
-    ),
+    "set_study_state": lambda d, trial, segment: d.store.set_study_state(d.study.id, d.epoch, "running", seconds=1),
     "heartbeat": lambda d, trial, segment: d.store.heartbeat(d.study.id, d.epoch),
     "release_lease": lambda d, trial, segment: d.store.release_lease(d.study.id, d.epoch),
     "add_trial": lambda d, trial, segment: d.add(),
@@ -150,9 +146,7 @@ def test_every_write_of_a_driver_that_was_taken_over_is_refused(driver, name):
     before = dump(other)
     with pytest.raises(LeaseLost) as caught:
         WRITES[name](driver, driver.trial(done), segment)
-    assert str(caught.value) == (
-        "study 's' was taken over by host:2 (epoch 2); results of epoch 1 are refused"
-    )
+    assert str(caught.value) == ("study 's' was taken over by host:2 (epoch 2); results of epoch 1 are refused")
     assert dump(other) == before
 
 
@@ -171,9 +165,7 @@ def test_progress_is_live_and_drops_what_came_too_late(driver):
     running, ended = driver.reserved(driver.add()), driver.reserved(driver.add())
     driver.settle(ended)
     silence(driver, 1000)
-    driver.store.progress(
-        driver.study.id, driver.epoch, [(running.id, 4, 3.25), (ended.id, 9, 1.0), (12345, 1, 1.0)]
-    )
+    driver.store.progress(driver.study.id, driver.epoch, [(running.id, 4, 3.25), (ended.id, 9, 1.0), (12345, 1, 1.0)])
     first, second = driver.store.segments(driver.study.id)
     assert (first.progress_step, first.progress_loss) == (4, 3.25)
     assert first.progress_at >= first.reserved_at

@@ -133,9 +133,7 @@ def test_a_reservation_that_makes_no_sense_is_a_bug(driver):
     trial = driver.add()
 
     def reserve(start_step, end_step, flops):
-        driver.store.reserve(
-            trial.id, driver.epoch, start_step=start_step, end_step=end_step, flops=flops, worker="w"
-        )
+        driver.store.reserve(trial.id, driver.epoch, start_step=start_step, end_step=end_step, flops=flops, worker="w")
 
     with pytest.raises(ValueError, match=r"^steps \[0, 0\) with 5 FLOPs are no work"):
         reserve(0, 0, 5)

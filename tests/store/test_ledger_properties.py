@@ -114,6 +114,4 @@ def test_the_books_are_right_after_any_events(new_driver):
     def machine():
         return LedgerMachine(new_driver(f"s{next(names)}", budget=8 * UNIT))
 
-    run_state_machine_as_test(
-        machine, settings=settings(max_examples=15, stateful_step_count=20, deadline=None)
-    )
+    run_state_machine_as_test(machine, settings=settings(max_examples=15, stateful_step_count=20, deadline=None))

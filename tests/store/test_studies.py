@@ -26,9 +26,7 @@ def test_rows_have_the_columns_of_their_table(row, table, left_out):
 
 def test_a_study_comes_back_as_it_was_made(store):
     config = {"widths": [64, 128], "name": "é", "nested": {"none": None}}
-    made = store.create_study(
-        name="s", config=config, protocol={"torch": "2"}, protocol_id="p", budget=10**20
-    )
+    made = store.create_study(name="s", config=config, protocol={"torch": "2"}, protocol_id="p", budget=10**20)
     assert store.study("s") == made
     assert store.studies() == [made]
     assert (made.config, made.protocol, made.protocol_id) == (config, {"torch": "2"}, "p")
@@ -84,9 +82,7 @@ def test_a_study_is_deleted_whole_and_only_at_rest(store, new_driver):
     driver, other = new_driver("s"), new_driver("other")
     for each in (driver, other):
         each.settle(each.reserved(each.add()))
-    with pytest.raises(
-        EinsearchError, match=r"^study 's' is being run by host:1 \(last sign of life 0 s ago\)"
-    ):
+    with pytest.raises(EinsearchError, match=r"^study 's' is being run by host:1 \(last sign of life 0 s ago\)"):
         store.delete_study("s")
     store.release_lease(driver.study.id, driver.epoch)
     store.delete_study("s")

@@ -36,9 +36,7 @@ def test_numbers_and_keys_are_of_a_study(new_driver):
 
 def test_lookup_by_prefix(driver):
     store, study_id = driver.store, driver.study.id
-    trials = [
-        driver.add(key=key, seed=seed) for key, seed in [("abc1", 0), ("abd2", 0), ("abd2", 1), ("a%c", 0)]
-    ]
+    trials = [driver.add(key=key, seed=seed) for key, seed in [("abc1", 0), ("abd2", 0), ("abd2", 1), ("a%c", 0)]]
     assert store.trial(study_id, "abc") == trials[0]
     assert store.trial(study_id, "abd", seed=1) == trials[2]
     assert store.trial(study_id, "a%") == trials[3]
