@@ -14,7 +14,7 @@ from einsearch.space.candidate import Candidate
 from einsearch.space.search_space import SearchSpace
 
 BUDGET_IN_TOP_RUNGS = 16
-"""Top rungs in a budget: the dense ladder takes four of them, the rest is search."""
+"""Top rungs in a budget: the dense ladder takes four or five of them, the rest is search."""
 
 RUNGS = 3
 
@@ -165,10 +165,11 @@ def _multiples(width: float, head_size: int) -> int:
 def _ladder(top: int, space: SearchSpace) -> tuple[LadderRun, ...]:
     """Dense widths around the optimum at the top rung, so that the best one lies inside.
 
-    That one goes on to twice the top rung: a multiplier up to 2 is read off, not bounded.
+    It and the smaller one go on to twice the top rung: a multiplier up to 2 is read off, not bounded, and
+    where the best width changes the frontier has no flat piece that would flatter candidates.
     """
     runs: dict[int, int] = {}
-    for factor, flops in ((0.5, top), (1.0, 2 * top), (1.5, top)):
+    for factor, flops in ((0.5, 2 * top), (1.0, 2 * top), (1.5, top)):
         width = _multiples(optimal_width(top) * factor, space.head_size)
         runs[width] = max(flops, runs.get(width, 0))
     return tuple(LadderRun(width=width, flops=flops) for width, flops in sorted(runs.items()))
