@@ -53,9 +53,9 @@ def test_flops_for_people(flops, text):
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
-        ({}, "two-factor-4e12"),
+        ({}, "two-factor-2e12"),
         ({"budget": 10**17, "seed": 3}, "two-factor-1e17-seed3"),
-        ({"space": "folder/mine.yaml"}, "mine-4e12"),
+        ({"space": "folder/mine.yaml"}, "mine-2e12"),
         ({"name": "own"}, "own"),
     ],
 )

@@ -22,10 +22,10 @@ def step(plan: Plan, width: int, protocol: Protocol) -> int:
 
 def test_the_plan_of_the_default_study():
     plan = make_plan(StudyConfig())
-    assert plan.rungs == (27_777_777_777, 83_333_333_333, 250_000_000_000)
-    assert {run.width: run.flops for run in plan.ladder}[32] == 500_000_000_000
+    assert plan.rungs == (13_888_888_888, 41_666_666_666, 125_000_000_000)
+    assert {run.width: run.flops for run in plan.ladder}[32] == 250_000_000_000
     assert plan.space.widths[0] == 32
-    assert plan.segment == 83_333_333_333
+    assert plan.segment == 41_666_666_666
 
 
 @pytest.mark.parametrize("space", ["two-factor", "paper", "btt"])
