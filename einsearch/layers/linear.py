@@ -18,7 +18,7 @@ IMPLEMENTATIONS = {"reference": reference.einsum_linear, "merged": merged.einsum
 """How the product can be computed, by the name that is recorded with a trial."""
 
 MERGED_UP_TO = 128 * 128
-"""Entries of the dense matrix up to which `auto` merges on a CPU: there merging took 0.4 to 1.0 of the
+"""Entries of the dense matrix up to which `auto` merges on a CPU: there merging took 0.3 to 1.0 of the
 time of the reference (one thread, forward and backward, 2,048 rows, BTT, low rank and Kronecker)."""
 
 

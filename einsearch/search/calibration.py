@@ -19,7 +19,7 @@ from einsearch.space.candidate import Candidate
 
 _STEPS = 3
 _EVALUATION_SHARE = 0.25
-"""Evaluation, checkpoints and idle workers over training, as seen in whole studies."""
+"""An allowance for evaluation, checkpoints and idle workers, as a share of training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
