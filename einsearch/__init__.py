@@ -19,13 +19,18 @@ if TYPE_CHECKING:
     from einsearch.proxy.protocol import Protocol as Protocol
     from einsearch.search.config import StudyConfig as StudyConfig
     from einsearch.search.study import Study as Study
+    from einsearch.space.analysis import analyze as analyze
     from einsearch.space.candidate import Candidate as Candidate
     from einsearch.space.candidate import ModelShape as ModelShape
+    from einsearch.space.classify import classify as classify
+    from einsearch.space.closed_forms import closed_forms as closed_forms
     from einsearch.space.einsum import Einsum as Einsum
-    from einsearch.space.families import classify as classify
-    from einsearch.space.notation import parse as parse
+    from einsearch.space.enumeration import structures as structures
     from einsearch.space.operator import operator as operator
+    from einsearch.space.parse import parse as parse
+    from einsearch.space.parse import parse_structure as parse_structure
     from einsearch.space.search_space import SearchSpace as SearchSpace
+    from einsearch.space.structure import Structure as Structure
     from einsearch.space.taxonomy import taxonomy as taxonomy
 
 _HOME = {
@@ -36,12 +41,17 @@ _HOME = {
     "ModelShape": "space.candidate",
     "Protocol": "proxy.protocol",
     "SearchSpace": "space.search_space",
+    "Structure": "space.structure",
     "Study": "search.study",
     "StudyConfig": "search.config",
-    "classify": "space.families",
+    "analyze": "space.analysis",
+    "classify": "space.classify",
+    "closed_forms": "space.closed_forms",
     "operator": "space.operator",
     "param_groups": "layers.parametrize",
-    "parse": "space.notation",
+    "parse": "space.parse",
+    "parse_structure": "space.parse",
+    "structures": "space.enumeration",
     "taxonomy": "space.taxonomy",
 }
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from einsearch.space.einsum import Einsum, Index, index_kinds
+from einsearch.space.einsum import Einsum
+from einsearch.space.structure import Index, Structure, index_kinds
 
 # Speed lives in benchmarks: a busy machine fails no test.
 settings.register_profile("einsearch", deadline=None)
@@ -35,7 +36,16 @@ def exponents_of_a_side(kinds: list[Index]) -> st.SearchStrategy[dict[Index, Fra
     return weights.map(lambda chosen: {i: Fraction(weight, sum(chosen.values())) for i, weight in chosen.items()})
 
 
-st.register_type_strategy(Einsum, st.one_of([einsums(factors) for factors in (1, 2, 3)]))
+def structures(factors: int) -> st.SearchStrategy[Structure]:
+    """Up to four indices on x, on y and between factors; reducible structures included."""
+    by_side = [[i for i in index_kinds(factors) if i.side == side] for side in range(3)]
+    x, y = (st.sets(st.sampled_from(kinds), min_size=1, max_size=4) for kinds in by_side[:2])
+    between = st.sets(st.sampled_from(by_side[2]), max_size=4) if by_side[2] else st.just(set())
+    return st.builds(lambda *sides: Structure.of(factors, set().union(*sides)), x, y, between)
+
+
+st.register_type_strategy(Einsum, st.one_of([einsums(factors) for factors in (1, 2, 3, 4)]))
+st.register_type_strategy(Structure, st.one_of([structures(factors) for factors in (1, 2, 3, 4)]))
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -18,7 +18,7 @@ from einsearch.proxy.trainer import Point, Segment, train_segment
 from einsearch.search.config import parse_flops, write_flops
 from einsearch.search.study import RUNS
 from einsearch.space.candidate import Candidate, ModelShape
-from einsearch.space.notation import parse
+from einsearch.space.parse import parse
 
 _SEGMENTS = 10
 

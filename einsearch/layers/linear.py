@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from einsearch.errors import EinsearchError
 from einsearch.kernels.einsum import merged, reference
 from einsearch.space.einsum import Einsum
-from einsearch.space.notation import parse
 from einsearch.space.operator import Operator, operator
+from einsearch.space.parse import parse
 
 IMPLEMENTATIONS = {"reference": reference.einsum_linear, "merged": merged.einsum_linear}
 """How the product can be computed, by the name that is recorded with a trial."""

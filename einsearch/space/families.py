@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from fractions import Fraction
 
 from einsearch.errors import EinsearchError
-from einsearch.space.einsum import Einsum, Index
-from einsearch.space.notation import from_theta, parse_number, write_number
+from einsearch.space.einsum import Einsum
+from einsearch.space.notation import parse_number
+from einsearch.space.structure import Index
 
 _HALF = Fraction(1, 2)
-
-
-class Family(Enum):
-    """The classes of the paper's table, most special first."""
-
-    DENSE = "Dense"
-    LOW_RANK = "Low rank"
-    KRONECKER = "Kronecker"
-    TENSOR_TRAIN = "Tensor-Train"
-    MONARCH = "BTT rank 1"
-    BTT = "BTT"
-    GENERIC = "Generic"
-
-
-@dataclass(frozen=True, slots=True)
-class Classification:
-    """The family of an einsum, and why, in words that a person can check against theta."""
-
-    family: Family
-    reason: str
 
 
 def dense() -> Einsum:
@@ -40,23 +19,40 @@ def dense() -> Einsum:
     return Einsum.of(1, {Index(True, (0,), False): Fraction(1), Index(False, (0,), True): Fraction(1)})
 
 
-def low_rank(rank: Fraction = _HALF) -> Einsum:
-    """y = B A x through d**rank channels."""
-    return from_theta(1, 0, 0, 0, 1, 0, rank)
+def low_rank(rank: Fraction = _HALF, factors: int = 2) -> Einsum:
+    """A product of `factors` matrices, through d**rank channels between them."""
+    last = factors - 1
+    ends = {Index(True, (0,), False): Fraction(1), Index(False, (last,), True): Fraction(1)}
+    return Einsum.of(factors, ends | _links(rank, factors))
 
 
-def kronecker() -> Einsum:
-    return from_theta(_HALF, _HALF, 0, _HALF, _HALF, 0, 0)
+def kronecker(factors: int = 2) -> Einsum:
+    """The Kronecker product of `factors` square matrices of one size."""
+    part = Fraction(1, factors)
+    singles = [(side, (f,)) for side in (True, False) for f in range(factors)]
+    return Einsum.of(factors, {Index(side, held, not side): part for side, held in singles})
 
 
-def tensor_train(rank: Fraction = Fraction(1, 4)) -> Einsum:
-    """Two cores joined by d**rank channels."""
-    return from_theta(_HALF, _HALF, 0, _HALF, _HALF, 0, rank)
+def tensor_train(rank: Fraction = Fraction(1, 4), factors: int = 2) -> Einsum:
+    """Cores of one size, neighbours joined by d**rank channels."""
+    return Einsum.of(factors, dict(kronecker(factors).exponents) | _links(rank, factors))
 
 
-def btt(rank: Fraction = Fraction(0)) -> Einsum:
-    """Block Tensor-Train with square blocks; rank exponent 0 is Monarch."""
-    return from_theta(_HALF, 0, _HALF, 0, _HALF, _HALF, rank)
+def btt(rank: Fraction = Fraction(0), factors: int = 2) -> Einsum:
+    """Block Tensor-Train with square blocks of one size; rank exponent 0 is Monarch.
+
+    Factor j contracts x's j-th index and makes y's j-th; it is block-diagonal over the others
+    (arXiv 2406.06248 for any number of cores).
+    """
+    part = Fraction(1, factors)
+    order = tuple(range(factors))
+    blocks = {Index(True, order[: j + 1], False): part for j in order}
+    blocks |= {Index(False, order[j:], True): part for j in order}
+    return Einsum.of(factors, blocks | _links(rank, factors))
+
+
+def _links(rank: Fraction, factors: int) -> dict[Index, Fraction]:
+    return {Index(False, (f, f + 1), False): rank for f in range(factors - 1)}
 
 
 NAMED: dict[str, Callable[..., Einsum]] = {
@@ -64,16 +60,17 @@ NAMED: dict[str, Callable[..., Einsum]] = {
     "low-rank": low_rank,
     "kronecker": kronecker,
     "tensor-train": tensor_train,
-    "monarch": btt,
+    "monarch": lambda factors=2: btt(factors=factors),
     "btt": btt,
 }
-"""Family names that text and YAML may use; those with a rank take it as `name(rank exponent)`."""
+"""Family names that text and YAML may use: `name`, `name(rank exponent)`, `name(factors=3)`, or both."""
 
 _WITHOUT_RANK = {"dense", "kronecker", "monarch"}
+_MOST_FACTORS = 8
 
 
 def from_name(text: str) -> Einsum:
-    """An einsum from `name` or `name(rank exponent)`, as `btt(1/4)`."""
+    """An einsum from a family's name, as `btt`, `btt(1/4)`, `kronecker(factors=3)`, `btt(1/8, factors=3)`."""
     match = re.fullmatch(r"([A-Za-z][A-Za-z -]*?)\s*(?:\(([^)]*)\))?", text.strip())
     name = match[1].lower().replace(" ", "-") if match else text.strip()
     if not match or name not in NAMED:
@@ -81,48 +78,27 @@ def from_name(text: str) -> Einsum:
             f"unknown structure {text.strip()!r}; give a family ({', '.join(NAMED)}), a theta "
             "(alpha|beta|gamma|delta|epsilon|phi|rho) or an einsum string with exponents"
         )
-    if match[2] is None:
-        return NAMED[name]()
-    if name in _WITHOUT_RANK:
-        raise EinsearchError(f"family {name} takes no rank, but {match[2]!r} was given; write {name}")
-    return NAMED[name](parse_number(match[2], f"rank of {name}"))
+    chosen: dict[str, Fraction | int] = {}
+    for argument in (match[2] or "").split(",") if match[2] is not None else ():
+        key, equals, value = (part.strip() for part in argument.partition("="))
+        if (key if equals else "rank") in chosen:
+            raise EinsearchError(f"family {name}: {key if equals else 'rank'} is given twice; write {_usage(name)}")
+        if equals and key == "factors" and name != "dense":
+            if not value.isdecimal() or not 2 <= int(value) <= _MOST_FACTORS:
+                raise EinsearchError(f"family {name} has 2 to {_MOST_FACTORS} factors, not {value or 'nothing'}")
+            chosen["factors"] = int(value)
+        elif equals and key != "rank":
+            raise EinsearchError(f"family {name} takes no {key!r}; write {_usage(name)}")
+        elif name in _WITHOUT_RANK:
+            raise EinsearchError(
+                f"family {name} takes no rank, but {argument.strip()!r} was given; write {_usage(name)}"
+            )
+        else:
+            chosen["rank"] = parse_number(value if equals else argument, f"rank of {name}")
+    return NAMED[name](**chosen)
 
 
-def classify(einsum: Einsum) -> Classification:
-    """The family of an einsum, from its canonical form.
-
-    >>> classify(low_rank()).family
-    <Family.LOW_RANK: 'Low rank'>
-    """
-    if einsum.factors == 1:
-        return Classification(Family.DENSE, "one factor that carries all of x and y")
-    if einsum.factors != 2:
-        return Classification(Family.GENERIC, f"{einsum.factors} factors: no named family")
-    alpha, beta, gamma, delta, epsilon, phi, rho = einsum.canonical().theta
-    if alpha == epsilon == 1:
-        return Classification(Family.LOW_RANK, "alpha = epsilon = 1: A maps x to rho, B maps rho to y")
-    if gamma == phi == 0 and min(alpha, beta, delta, epsilon) > 0:
-        if rho == 0:
-            return Classification(Family.KRONECKER, "gamma = phi = rho = 0: A and B share no index")
-        return Classification(Family.TENSOR_TRAIN, "gamma = phi = 0, rho > 0: cores joined by rho alone")
-    if beta == delta == 0:
-        if rho == 0:
-            return Classification(Family.MONARCH, "beta = delta = rho = 0: two block-diagonal factors")
-        return Classification(Family.BTT, "beta = delta = 0, rho > 0: block Tensor-Train of that rank")
-    broken = "beta or delta is not 0" if max(gamma, phi) > 0 else "one of alpha, beta, delta, epsilon is 0"
-    return Classification(Family.GENERIC, f"no named family: {broken}")
-
-
-def label(einsum: Einsum) -> str:
-    """A short name for tables: the family, with its rank exponent where it has one.
-
-    >>> label(btt(Fraction(1, 4)))
-    'BTT rank d^0.25'
-    """
-    family = classify(einsum).family
-    rank = write_number(einsum.theta[-1]) if einsum.factors == 2 else None
-    if family is Family.LOW_RANK:
-        return f"Low rank d^{rank}"
-    if family in (Family.TENSOR_TRAIN, Family.BTT):
-        return f"{family.value} rank d^{rank}"
-    return family.value
+def _usage(name: str) -> str:
+    if name == "dense":
+        return name
+    return f"{name} or {name}(factors=3)" if name in _WITHOUT_RANK else f"{name}(1/4) or {name}(1/4, factors=3)"

@@ -1,75 +1,39 @@
-"""Text to einsum and back.
+"""Numbers, the paper's theta and einsum strings, read exactly; every error points at the place.
 
-Three notations are read:
-
-* the paper's theta for two factors, `(alpha|beta|gamma|delta|epsilon|phi|rho)`, parentheses optional;
-* a family name, with a parameter where it has one: `dense`, `btt`, `low-rank(1/2)`;
-* an einsum string with exponents, for any number of factors, the first operand being x:
-  `ag,agf,gef->ef; a=1/2, g=1/2, e=1/2, f=1/2`.
+An einsum string names x, the factors and y by their indices: `x,factor,...->y`, with the exponents
+behind it: `ag,agf,gef->ef; a=1/2, g=1/2, e=1/2, f=1/2`. Spaces do not count.
 """
 
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 
 from einsearch.errors import EinsearchError
-from einsearch.space.einsum import GREEK, Einsum, Index, index_kinds
+from einsearch.space.einsum import Einsum, write_number
+from einsearch.space.structure import GREEK, Index, Structure, index_kinds
 
-_LETTERS_OF_TWO = ("a", "b", "g", "d", "e", "f", "r")
 _TOLERANCE = Fraction(1, 10**6)
-
-
-def parse(text: str) -> Einsum:
-    """An einsum from any of the three notations.
-
-    >>> print(parse("(0.5|0|0.5|0|0.5|0.5|0)"))
-    (0.5|0|0.5|0|0.5|0.5|0)
-    >>> parse("ag,agf,gef->ef; a=1/2, g=1/2, e=1/2, f=1/2") == parse("btt")
-    True
-    """
-    text = text.strip()
-    if "|" in text:
-        return parse_theta(text)
-    if "->" in text:
-        return parse_equation(text)
-    from einsearch.space.families import from_name
-
-    return from_name(text)
-
-
-def write(einsum: Einsum) -> str:
-    """The shortest text that :func:`parse` reads back: theta for k = 2, else the einsum string."""
-    if einsum.factors == 2:
-        return "(" + "|".join(write_number(value) for value in einsum.theta) + ")"
-    return equation(einsum, exponents=True)
-
-
-def write_number(value: Fraction) -> str:
-    """A decimal where it is exact within 4 digits, else a fraction.
-
-    >>> write_number(Fraction(1, 4)), write_number(Fraction(1, 3))
-    ('0.25', '1/3')
-    """
-    scaled = value * 10_000
-    return f"{float(value):.4f}".rstrip("0").rstrip(".") if scaled.denominator == 1 else str(value)
 
 
 def parse_number(text: str, name: str) -> Fraction:
     """A non-negative finite exponent from `0.5`, `.5` or `1/2`, exactly."""
+    shown = text.strip() or "nothing"
     try:
-        value = Fraction(text.strip())
+        finite = math.isfinite(float(shown))  # 1e999 is refused too, before it is computed exactly
+    except ValueError:
+        finite = True
+    try:
+        value = Fraction(shown) if finite else None
     except (ValueError, ZeroDivisionError):
-        shown = text.strip() or "nothing"
-        try:
-            not_finite = not math.isfinite(float(shown))
-        except ValueError:
-            not_finite = False
-        problem = "is not finite" if not_finite else "is not a number"
-        raise EinsearchError(f"exponent {name} {problem}: {shown}; write a decimal or a fraction") from None
+        value = None
+    if value is None:
+        problem = "is not a number" if finite else "is not finite"
+        raise EinsearchError(f"exponent {name} {problem}: {shown}; write a decimal or a fraction")
     if value < 0:
-        raise EinsearchError(f"exponent {name} is negative: {text.strip()}; exponents lie between 0 and 1")
+        raise EinsearchError(f"exponent {name} is negative: {shown}; exponents lie between 0 and 1")
     return value
 
 
@@ -98,67 +62,143 @@ def from_theta(*theta: Fraction | float | int) -> Einsum:
     return Einsum.of(2, dict(zip(index_kinds(2), exact, strict=True)))
 
 
-def letters(einsum: Einsum) -> dict[Index, str]:
-    """The letter of every index: the paper's first letters for k = 2 (g for gamma, f for phi), else a, b, c, ..."""
-    if einsum.factors == 2:
-        names = dict(zip(index_kinds(2), _LETTERS_OF_TWO, strict=True))
-        return {index: names[index] for index in einsum.indices}
-    alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    if len(einsum.indices) > len(alphabet):
-        raise EinsearchError(f"{len(einsum.indices)} indices are more than the 52 letters; use fewer factors")
-    return {index: alphabet[n] for n, index in enumerate(einsum.indices)}
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """An einsum string, read: its structure, the kind of index of every letter, and what follows `;`.
 
-
-def equation(einsum: Einsum, exponents: bool = False) -> str:
-    """`x,factor,...->y` in letters, with `; a=1/2, ...` behind it where `exponents` is set.
-
-    >>> equation(parse("btt"))
-    'ag,agf,gef->ef'
+    Several letters may stand for one kind of index: on the same vertices they act as one index whose
+    size is their product.
     """
-    name = letters(einsum)
-    terms = ["".join(name[i] for i in einsum.indices if i.in_x)]
-    terms += ["".join(name[i] for i in einsum.indices if f in i.factors) for f in range(einsum.factors)]
-    text = ",".join(terms) + "->" + "".join(name[i] for i in einsum.indices if i.in_y)
-    if exponents:
-        text += "; " + ", ".join(f"{name[i]}={write_number(value)}" for i, value in einsum.exponents)
-    return text
+
+    text: str
+    structure: Structure
+    kinds: dict[str, Index]
+    values: dict[str, Fraction]
+
+    def einsum(self) -> Einsum:
+        """The operator, if every letter has an exponent and those of x and of y sum to 1."""
+        for letter, kind in self.kinds.items():
+            if letter not in self.values:
+                where = self.text.index(letter)
+                raise at(self.text, where, where + 1, f"no exponent for index {letter!r}", self._mend(letter, kind))
+        for side, name in enumerate("xy"):
+            letters = [letter for letter, kind in self.kinds.items() if kind.side == side]
+            total = sum((self.values[letter] for letter in letters), Fraction(0))
+            if total != 1:
+                shown = ", ".join(f"{letter}={write_number(self.values[letter])}" for letter in letters)
+                raise EinsearchError(
+                    f"exponents of {name} sum to {write_number(total)}, not 1: {shown} in {self.text!r}; "
+                    f"{'raise' if total < 1 else 'lower'} {' or '.join(letters)}"
+                )
+        exponents: dict[Index, Fraction] = {}
+        for letter, kind in self.kinds.items():
+            exponents[kind] = exponents.get(kind, Fraction(0)) + self.values[letter]
+        return Einsum.of(self.structure.factors, exponents)
+
+    def _mend(self, letter: str, kind: Index) -> str:
+        side = [other for other, k in self.kinds.items() if k.side == kind.side]
+        rest = 1 - sum((self.values.get(other, Fraction(0)) for other in side), Fraction(0))
+        alone = kind.side < 2 and rest > 0 and all(other in self.values for other in side if other != letter)
+        return f"add `{letter}={write_number(rest) if alone else '...'}` behind the semicolon"
 
 
-def parse_equation(text: str) -> Einsum:
-    """An einsum string with exponents; every letter is an index, every operand after the first a factor."""
-    expression, _, assignments = text.partition(";")
-    left, _, y_term = expression.replace(" ", "").partition("->")
-    x_term, *factor_terms = left.split(",")
-    if not factor_terms:
-        raise EinsearchError(f"einsum has no factor: {text.strip()}; write x,factor,...->y")
-    for term in (x_term, *factor_terms, y_term):
-        if not re.fullmatch(r"[A-Za-z]*", term) or len(set(term)) != len(term):
-            raise EinsearchError(f"operand {term!r} of {text.strip()!r} must be different letters")
-    values = _parse_assignments(assignments)
-    names = sorted(set(x_term + y_term + "".join(factor_terms)))
-    if missing := [name for name in names if name not in values]:
-        raise EinsearchError(f"no exponent for index {missing[0]!r} of {text.strip()!r}; add `; {missing[0]}=...`")
-    if unknown := [name for name in values if name not in names]:
-        raise EinsearchError(f"exponent of {unknown[0]!r}, which is no index of {expression.strip()!r}")
-    exponents: dict[Index, Fraction] = {}
-    for name in names:
-        holders = tuple(f for f, term in enumerate(factor_terms) if name in term)
-        try:
-            index = Index(name in x_term, holders, name in y_term)
-        except EinsearchError as error:
-            raise EinsearchError(f"index {name!r} of {text.strip()!r}: {error}") from None
-        # Two letters on the same vertices act as one index whose size is their product.
-        exponents[index] = exponents.get(index, Fraction(0)) + values[name]
-    return Einsum.of(len(factor_terms), exponents)
+def at(text: str, start: int, end: int, problem: str, fix: str) -> EinsearchError:
+    """An error about text[start:end], with its place."""
+    shown = repr(text[start:end]) if text[start:end].strip() else "here"
+    return EinsearchError(f"{text!r}, character {start + 1} ({shown}): {problem}; {fix}")
 
 
-def _parse_assignments(text: str) -> dict[str, Fraction]:
+def parse_equation(text: str) -> Equation:
+    """Read an einsum string; the exponents behind it may be missing.
+
+    Raises EinsearchError with the place of a syntax error, of a letter repeated in an operand, of a
+    factor given twice, of an index that touches x and y or one vertex alone.
+    """
+    expression, semicolon, _ = text.partition(";")
+    arrow = expression.find("->")
+    if arrow < 0:
+        raise at(text, len(expression), len(expression), "no -> in an einsum string", "write x,factor,...->y")
+    if (second := expression.find("->", arrow + 2)) >= 0:
+        raise at(text, second, second + 2, "a second ->", "write x,factor,...->y")
+    places = [*_pieces(text, 0, arrow, ","), (arrow + 2, len(expression))]
+    terms = [_operand(text, start, end) for start, end in places]
+    if len(terms) < 3:
+        raise at(text, 0, arrow, "einsum has no factor", "write x,factor,...->y")
+    factors = terms[1:-1]
+    for f, term in enumerate(factors):
+        if term and set(term) in (earlier := [set(other) for other in factors[:f]]):
+            start, end = places[f + 1]
+            first = earlier.index(set(term)) + 1
+            raise at(
+                text, start, end, f"factor {f + 1} repeats factor {first}", "two factors on the same indices are one"
+            )
+    kinds = dict(_kinds(text, terms, places))
+    for term, place, name in ((terms[0], places[0], "x"), (terms[-1], places[-1], "y")):
+        if not term:
+            raise at(text, *place, f"{name} carries no index", f"give {name} an index that a factor carries too")
+    values = _values(text, len(expression) + 1, kinds) if semicolon else {}
+    return Equation(text, Structure.of(len(factors), kinds.values()), kinds, values)
+
+
+def _pieces(text: str, start: int, end: int, separator: str) -> Iterator[tuple[int, int]]:
+    """Start and end of the pieces of text[start:end] between separators."""
+    while (found := text.find(separator, start, end)) >= 0:
+        yield start, found
+        start = found + 1
+    yield start, end
+
+
+def _operand(text: str, start: int, end: int) -> str:
+    """The letters of an operand."""
+    letters = ""
+    for place in range(start, end):
+        character = text[place]
+        if character.isspace():
+            continue
+        if not (character.isascii() and character.isalpha()):
+            raise at(
+                text, place, place + 1, "an operand is made of letters", "write x,factor,...->y, as ag,agf,gef->ef"
+            )
+        if character in letters:
+            raise at(text, place, place + 1, f"index {character!r} is repeated in one operand", "give it once")
+        letters += character
+    return letters
+
+
+def _kinds(text: str, terms: list[str], places: list[tuple[int, int]]) -> Iterator[tuple[str, Index]]:
+    """Every letter, in order of first use, and the vertices that carry it."""
+    for letter in dict.fromkeys("".join(terms)):
+        in_x, in_y = letter in terms[0], letter in terms[-1]
+        held = tuple(f for f, term in enumerate(terms[1:-1]) if letter in term)
+        where = text.index(letter, next(place[0] for place, term in zip(places, terms, strict=True) if letter in term))
+        if in_x and in_y:
+            fix = "an index may touch x or y, never both: give y a letter of its own"
+            raise at(text, where, where + 1, f"index {letter!r} joins x and y", fix)
+        if not held or (len(held) < 2 and not (in_x or in_y)):
+            fix = "give it to a factor, x or y besides"
+            if not held:
+                fix = "give it to a factor too"
+            raise at(text, where, where + 1, f"index {letter!r} touches one vertex only", fix)
+        yield letter, Index(in_x, held, in_y)
+
+
+def _values(text: str, start: int, kinds: dict[str, Index]) -> dict[str, Fraction]:
+    """The numbers of `a=1/2, g=1/2` from text[start:]."""
     values: dict[str, Fraction] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, number = (piece.strip() for piece in part.partition("="))
-        if not equals or not re.fullmatch(r"[A-Za-z]", name):
-            raise EinsearchError(f"{part!r} is no exponent; write letter=number, as in a=1/2")
+    for begin, end in _pieces(text, start, len(text), ","):
+        piece = text[begin:end]
+        if not piece.strip():
+            continue
+        begin, end = begin + len(piece) - len(piece.lstrip()), begin + len(piece.rstrip())
+        name, equals, number = (part.strip() for part in piece.partition("="))
+        if not equals or len(name) != 1 or not name.isalpha():
+            raise at(text, begin, end, "no exponent", "write letter=number, as a=1/2")
         if name in values:
-            raise EinsearchError(f"exponent of {name!r} is given twice; give it once")
-        values[name] = parse_number(number, name)
+            raise at(text, begin, end, f"exponent of {name!r} is given twice", "give it once")
+        if name not in kinds:
+            raise at(text, begin, end, f"{name!r} is no index of the operands", f"name one of {', '.join(kinds)}")
+        try:
+            values[name] = parse_number(number, name)
+        except EinsearchError as error:
+            raise EinsearchError(f"{text!r}, character {begin + 1}: {error}") from None
     return values

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from einsearch.space.einsum import Einsum, factor_name, reducible_because
-from einsearch.space.notation import letters
+from einsearch.space.einsum import Einsum
 from einsearch.space.plan import Plan, reference_plan
 from einsearch.space.sizes import Sizes, canonical_sizes, integer_sizes, rank_bound
+from einsearch.space.structure import factor_name, reducible_because
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Operator:
 
     def __str__(self) -> str:
         """Letters with sizes, as `a8 g8 e8 f8`; padding is named."""
-        name = letters(self.einsum)
+        name = self.einsum.structure.letters()
         text = " ".join(f"{name[index]}{n}" for index, n in self.sizes.of)
         if self.padded:
             text += f" padded {self.sizes.d_in}->{self.sizes.padded_in}, {self.sizes.padded_out}->{self.sizes.d_out}"
@@ -75,7 +75,7 @@ class Operator:
 def operator(einsum: Einsum, d_in: int, d_out: int) -> Operator:
     """The operator of a structure at given dimensions.
 
-    >>> from einsearch.space.notation import parse
+    >>> from einsearch.space.parse import parse
     >>> o = operator(parse("btt"), 64, 64)
     >>> o.parameters, o.macs, o.rank_bound
     (1024, 1024, 64)

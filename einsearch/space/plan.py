@@ -6,11 +6,14 @@ It is pure and never depends on the device: FLOPs, initialization and learning-r
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import permutations
 
-from einsearch.space.einsum import Einsum, Index
+from einsearch.space.canonical import twins
+from einsearch.space.einsum import Einsum
+from einsearch.space.lattice import Lattice, lattice
 from einsearch.space.sizes import Sizes, renamed_sizes
+from einsearch.space.structure import Index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +62,36 @@ class Plan:
 
 def reference_plan(einsum: Einsum, sizes: Sizes) -> Plan:
     """The order of least MACs at these sizes; of equally cheap ones the same whatever the factors are called."""
-    plans = [_plan(einsum, sizes, order) for order in permutations(range(einsum.factors))]
-    least = min(plan.macs for plan in plans)
-    cheapest = [plan for plan in plans if plan.macs == least]
-    return min(cheapest, key=lambda plan: renamed_sizes(sizes.of, plan.positions))
+    table = lattice(einsum.structure)
+    of = [n for _, n in sizes.of]
+    # Without indices of size 1, which cost nothing: else they would tell twins apart, and k! orders be tried.
+    twin = twins(einsum.factors, {(index.side, index.factor_mask): n for index, n in sizes.of if n > 1})
+    plans = [_plan(einsum, sizes, order) for order in _cheapest_orders(table, of, twin)]
+    return min(plans, key=lambda plan: renamed_sizes(sizes.of, plan.positions))
+
+
+def _cheapest_orders(table: Lattice, of: list[int], twin: list[int]) -> Iterator[tuple[int, ...]]:
+    """Every order of least MACs, by dynamic programming over the lattice; twins in their own order only."""
+
+    def macs(touched: int) -> int:
+        return math.prod(n for position, n in enumerate(of) if touched >> position & 1)
+
+    least = [0]
+    last: list[list[int]] = [[]]  # the factors that may come last in a cheapest order of the set
+    for contracted in range(1, len(table.live)):
+        cost = {f: least[contracted & ~(1 << f)] + macs(touched) for f, touched in table.steps_to(contracted)}
+        least.append(min(cost.values()))
+        last.append([f for f, value in cost.items() if value == least[-1]])
+
+    def orders(contracted: int) -> Iterator[tuple[int, ...]]:
+        if not contracted:
+            yield ()
+        for f in last[contracted]:
+            if not any(twin[g] == twin[f] and contracted >> g & 1 for g in range(f + 1, len(twin))):
+                for before in orders(contracted & ~(1 << f)):
+                    yield (*before, f)
+
+    return orders(len(table.live) - 1)
 
 
 def _plan(einsum: Einsum, sizes: Sizes, order: tuple[int, ...]) -> Plan:

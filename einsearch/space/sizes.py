@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import permutations, product
+from itertools import product
 
 from einsearch.errors import EinsearchError
-from einsearch.space.einsum import Einsum, Index
-from einsearch.space.taxonomy import cuts
+from einsearch.space.canonical import canonical_naming
+from einsearch.space.einsum import Einsum
+from einsearch.space.lattice import lattice
+from einsearch.space.structure import Index
 
 WORST_EXPONENT_ERROR = 0.15
 """An exact factorization off by more than this in one exponent gives way to a padded dimension."""
@@ -79,8 +81,12 @@ def integer_sizes(einsum: Einsum, d_in: int, d_out: int) -> Sizes:
 
 
 def canonical_sizes(of: tuple[tuple[Index, int], ...], factors: int) -> KeyedSizes:
-    """What all renamings of the factors have in common: the least of their :func:`renamed_sizes`."""
-    return min(renamed_sizes(of, new_name) for new_name in permutations(range(factors)))
+    """What all renamings of the factors have in common: :func:`renamed_sizes` in their canonical names.
+
+    Small sizes come first and indices of size 1, which do not count, last.
+    """
+    weights = {(index.side, index.factor_mask): -n for index, n in of if n > 1}
+    return renamed_sizes(of, canonical_naming(factors, weights, -math.inf))
 
 
 def renamed_sizes(of: tuple[tuple[Index, int], ...], new_name: tuple[int, ...]) -> KeyedSizes:
@@ -91,10 +97,10 @@ def renamed_sizes(of: tuple[tuple[Index, int], ...], new_name: tuple[int, ...]) 
 def rank_bound(einsum: Einsum, sizes: Sizes) -> int:
     """An upper bound of the rank of every operator with these sizes: the least cut, padding removed.
 
-    The rank of random factors nearly always equals it; it can be less where sizes share no common
-    base (sizes (2, 2, 2, 3, 3, 1, 1) have rank 7 and bound 8).
+    The rank of random factors nearly always equals it; see :mod:`einsearch.space.rank`.
     """
-    least = min(sizes.product(cut) for cut in cuts(einsum.indices, einsum.factors))
+    table = lattice(einsum.structure)
+    least = min(sizes.product(frozenset(table.indices(cut))) for cut in table.live)
     return min(least, sizes.d_in, sizes.d_out)
 
 

@@ -8,13 +8,22 @@ to any number of factors).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import combinations, permutations
+from math import lcm
+from typing import Any
 
-from einsearch.space.einsum import Einsum, Index
+import numpy as np
+import numpy.typing as npt
+
+from einsearch.errors import EinsearchError
+from einsearch.space.einsum import Einsum
+from einsearch.space.lattice import Lattice, lattice
+from einsearch.space.structure import Structure
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,41 +45,109 @@ class Taxonomy:
 def taxonomy(einsum: Einsum) -> Taxonomy:
     """omega, psi and nu of an operator.
 
-    >>> from einsearch.space.notation import parse
+    >>> from einsearch.space.parse import parse
     >>> t = taxonomy(parse("(0.5|0.5|0|0.5|0.5|0|0)"))   # Kronecker
     >>> t.omega, t.psi, t.nu
     (Fraction(1, 2), Fraction(1, 1), Fraction(1, 2))
     """
-    exponent = dict(einsum.exponents)
-    parameters = max(sum_of(exponent, einsum.of_factor(f)) for f in range(einsum.factors))
-    macs = min(
-        max(sum_of(exponent, union) for union in step_unions(einsum.indices, order))
-        for order in permutations(range(einsum.factors))
-    )
-    psi = min(sum_of(exponent, cut) for cut in cuts(einsum.indices, einsum.factors))
-    return Taxonomy(omega=macs - parameters, psi=min(psi, Fraction(1)), nu=macs - 1, parameters=parameters, macs=macs)
+    table = lattice(einsum.structure)
+    # Integers over the common denominator: exact, and many times as fast as fractions.
+    unit = lcm(*(value.denominator for _, value in einsum.exponents))
+    weights = [int(value * unit) for _, value in einsum.exponents]
+    parameters = Fraction(max(_sum(weights, mask) for mask in table.factor), unit)
+    psi = Fraction(min(_sum(weights, mask) for mask in table.live), unit)
+    macs = Fraction(_cheapest(weights, table), unit)
+    return Taxonomy(omega=macs - parameters, psi=psi, nu=macs - 1, parameters=parameters, macs=macs)
 
 
-def sum_of(exponent: dict[Index, Fraction], indices: frozenset[Index]) -> Fraction:
-    return sum((exponent[index] for index in indices), Fraction(0))
+def cheapest_order(einsum: Einsum) -> tuple[int, ...]:
+    """An order of contracting the factors into x that attains F; of several the first in factor order."""
+    table = lattice(einsum.structure)
+    unit = lcm(*(value.denominator for _, value in einsum.exponents))
+    weights = [int(value * unit) for _, value in einsum.exponents]
+    best = _cheapest(weights, table)
+    everything = (1 << einsum.factors) - 1
+    found: list[int] = []
+    contracted = 0
+    while contracted != everything:
+        for f in range(einsum.factors):
+            longer = contracted | 1 << f
+            if longer == contracted or _sum(weights, table.step(contracted, f)) > best:
+                continue
+            if longer == everything or _cheapest(weights, table, start=longer) <= best:
+                found.append(f)
+                contracted = longer
+                break
+    return tuple(found)
 
 
-def step_unions(indices: tuple[Index, ...], order: tuple[int, ...]) -> Iterator[frozenset[Index]]:
-    """The indices that each step touches: those alive in the intermediate and those of the next factor.
+def _sum(weights: Sequence[int], mask: int) -> int:
+    total = 0
+    while mask:
+        low = mask & -mask
+        total += weights[low.bit_length() - 1]
+        mask ^= low
+    return total
 
-    An index is summed in the step after which neither a remaining factor nor y carries it.
+
+def _cheapest(weights: Sequence[int], table: Lattice, start: int = 0) -> int:
+    """The dearest step of the cheapest order from the set `start` on: a bottleneck path in the lattice."""
+    best: dict[int, int] = {start: 0}
+    for contracted in range(start + 1, len(table.live)):
+        if contracted & start != start:
+            continue
+        best[contracted] = min(
+            max(best[before], _sum(weights, touched))
+            for f, touched in table.steps_to(contracted)
+            if (before := contracted & ~(1 << f)) in best
+        )
+    return best[len(table.live) - 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaxonomyArrays:
+    """:class:`Taxonomy` of many points of one structure: arrays of shape (points,)."""
+
+    omega: Floats
+    psi: Floats
+    nu: Floats
+    parameters: Floats
+    macs: Floats
+
+
+def taxonomy_arrays(structure: Structure, theta: npt.ArrayLike) -> TaxonomyArrays:
+    """omega, psi and nu for arrays of exponents of one structure.
+
+    theta: (points, indices), the exponents in the order of `structure.indices`; zeros are allowed, and
+    the sums of x and of y are taken to be 1, not checked. Results are those of :func:`taxonomy` to the
+    rounding of float64: exact for dyadic fractions.
+
+    Raises EinsearchError where the number of columns is not the number of indices.
     """
-    live = frozenset(index for index in indices if index.in_x)
-    for position, factor in enumerate(order):
-        union = live | frozenset(index for index in indices if factor in index.factors)
-        yield union
-        remaining = set(order[position + 1 :])
-        live = frozenset(index for index in union if index.in_y or remaining & set(index.factors))
+    exponents: Any = np.asarray(theta, dtype=np.float64)
+    if exponents.ndim != 2 or exponents.shape[1] != len(structure.indices):
+        raise EinsearchError(
+            f"theta has shape {exponents.shape}; give (points, {len(structure.indices)}), "
+            f"one column an index of {structure}"
+        )
+    table = lattice(structure)
+    columns = np.ascontiguousarray(exponents.T)
 
+    def total(mask: int) -> Floats:
+        chosen = [n for n in range(len(structure.indices)) if mask >> n & 1]
+        found: Floats = columns[chosen].sum(axis=0)
+        return found
 
-def cuts(indices: tuple[Index, ...], factors: int) -> Iterator[frozenset[Index]]:
-    """The cut hyperedges of all 2^k ways to put the factors on the side of x or of y."""
-    for n in range(factors + 1):
-        for x_side in combinations(range(factors), n):
-            side = frozenset(x_side)
-            yield frozenset(index for index in indices if index.crosses(side))
+    sums = {mask: total(mask) for mask in {*table.factor, *table.live}}
+    parameters = np.maximum.reduce([sums[mask] for mask in table.factor])
+    psi = np.minimum.reduce([sums[mask] for mask in table.live])
+    best = [np.zeros(len(exponents))]
+    for contracted in range(1, len(table.live)):
+        orders = []
+        for f, touched in table.steps_to(contracted):
+            if touched not in sums:
+                sums[touched] = total(touched)
+            orders.append(np.maximum(best[contracted & ~(1 << f)], sums[touched]))
+        best.append(np.minimum.reduce(orders))
+    macs = best[-1]
+    return TaxonomyArrays(omega=macs - parameters, psi=psi, nu=macs - 1, parameters=parameters, macs=macs)

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from einsearch.kernels.einsum import merged
 from einsearch.layers.linear import IMPLEMENTATIONS
 from einsearch.space.einsum import Einsum
-from einsearch.space.notation import equation, letters, parse
 from einsearch.space.operator import Operator, operator
+from einsearch.space.parse import parse
 
 DIMENSIONS = st.sampled_from([1, 5, 8, 12, 17])
 
 
 def dense_by_numpy(planned: Operator, factors: list[torch.Tensor]) -> np.ndarray:
     """The (padded_in, padded_out) matrix, from the einsum as a string."""
-    size = {letters(planned.einsum)[index]: n for index, n in planned.sizes.of}
-    left, y_term = equation(planned.einsum).split("->")
+    size = {planned.einsum.structure.letters()[index]: n for index, n in planned.sizes.of}
+    left, y_term = planned.einsum.structure.equation().split("->")
     x_term, *terms = left.split(",")
     assert [factor.shape for factor in factors] == [torch.Size([size[n] for n in term]) for term in terms]
     text = f"{','.join(terms)}->{x_term}{y_term}"

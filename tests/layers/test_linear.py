@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from einsearch.errors import EinsearchError
 from einsearch.layers.linear import IMPLEMENTATIONS, EinsumLinear
 from einsearch.space.einsum import Einsum
-from einsearch.space.notation import equation, letters, parse
+from einsearch.space.parse import parse
 
 STRUCTURES = {
     "dense": "dense",
@@ -29,8 +29,8 @@ STRUCTURES = {
 def expected_product(layer: EinsumLinear, x: Tensor, named: dict[str, Tensor]) -> Tensor:
     """One einsum over all operands, in the order of its string, with padding and normalization spelled out."""
     structure, sizes = layer.operator.einsum, layer.operator.sizes
-    size = {letters(structure)[index]: n for index, n in sizes.of}
-    left, y_term = equation(structure).split("->")
+    size = {structure.structure.letters()[index]: n for index, n in sizes.of}
+    left, y_term = structure.structure.equation().split("->")
     x_term, *terms = left.split(",")
     factors = []
     for f, term in enumerate(terms):

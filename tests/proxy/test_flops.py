@@ -9,7 +9,7 @@ from einsearch.proxy.flops import ForwardMacs, flops_per_step, forward_macs, par
 from einsearch.proxy.gpt2 import ProxyGPT2
 from einsearch.proxy.protocol import Protocol
 from einsearch.space.candidate import Candidate, ModelShape
-from einsearch.space.notation import parse
+from einsearch.space.parse import parse
 
 STRUCTURES = {
     "dense": "dense",
@@ -71,7 +71,9 @@ def test_dense_worked_by_hand() -> None:
 
 def test_sites_with_structures_of_their_own_worked_by_hand() -> None:
     """Width 64: BTT q k v o cost 2 * 64 * 8; Kronecker up (a8 b8 d16 e16) 64 * 16 + 8 * 256."""
-    candidate = Candidate(attention=parse("btt"), ffn=parse("kronecker"), shape=ModelShape(width=64, depth=1))
+    candidate = Candidate.of_sites(
+        {"attention": parse("btt"), "ffn": parse("kronecker")}, ModelShape(width=64, depth=1)
+    )
     found = forward_macs(candidate, context=32)
     assert found.attention_layers == 4 * 1024
     # down (a16 b16 d8 e8): 16 * 16 * 8, then 8 * 16 * 8.

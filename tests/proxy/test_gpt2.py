@@ -9,7 +9,7 @@ from einsearch.layers.linear import IMPLEMENTATIONS, EinsumLinear
 from einsearch.proxy.gpt2 import ProxyGPT2
 from einsearch.proxy.protocol import Protocol
 from einsearch.space.candidate import Candidate, ModelShape
-from einsearch.space.notation import parse
+from einsearch.space.parse import parse
 
 PROTOCOL = Protocol(context=16, batch=4)
 SHAPE = ModelShape(width=16, depth=2, head_size=8)

@@ -27,7 +27,7 @@ from einsearch.proxy.trainer import (
     validation_loss,
 )
 from einsearch.space.candidate import Candidate, ModelShape
-from einsearch.space.notation import parse
+from einsearch.space.parse import parse
 
 CPU = torch.device("cpu")
 SHAPE = ModelShape(width=16, depth=1, head_size=8)

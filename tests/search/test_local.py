@@ -23,7 +23,7 @@ from einsearch.proxy.trainer import Segment, train_segment
 from einsearch.search.executor import Advanced, Event, Executor, Finished, Lost, Refused
 from einsearch.search.local import LocalExecutor
 from einsearch.space.candidate import Candidate, ModelShape
-from einsearch.space.notation import parse
+from einsearch.space.parse import parse
 
 EXECUTORS: dict[str, Callable[[Setting, Path, Path], Executor]] = {
     "local": lambda setting, data, cache: LocalExecutor(["cpu"], setting, data, cache),

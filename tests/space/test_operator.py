@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from einsearch.space.einsum import Einsum
-from einsearch.space.notation import parse
 from einsearch.space.operator import operator
+from einsearch.space.parse import parse
 
 DIMENSIONS = st.sampled_from([1, 5, 16, 48, 64, 97, 256])
 

@@ -1,36 +1,102 @@
-"""The reference plan: the cheapest order, and the fans that init and learning rates come from."""
+"""The reference plan: the cheapest order by all orders, and the fans that init and learning rates come from."""
 
 import math
 from itertools import pairwise, permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from einsearch.space import plan as plan_module
 from einsearch.space.einsum import Einsum
-from einsearch.space.notation import equation, letters, parse
 from einsearch.space.operator import operator
+from einsearch.space.parse import parse
+from einsearch.space.plan import reference_plan
+from einsearch.space.sizes import Sizes, integer_sizes, renamed_sizes
 
 DIMENSIONS = st.sampled_from([5, 16, 48, 64, 97, 256])
 
 
+def sized(einsum: Einsum, values: list[int]) -> Sizes:
+    """Any sizes at all, whatever the exponents say."""
+    of = tuple(zip(einsum.indices, values, strict=True))
+    d_in = math.prod(n for index, n in of if index.in_x)
+    d_out = math.prod(n for index, n in of if index.in_y)
+    return Sizes(d_in, d_out, d_in, d_out, of)
+
+
+def macs(einsum: Einsum, sizes: Sizes, order: tuple[int, ...]) -> int:
+    """Operand by operand, as the einsum string says: keep what a later operand or y still has."""
+    size = {name: sizes[index] for index, name in einsum.structure.letters().items()}
+    left, y_term = einsum.structure.equation().split("->")
+    x_term, *terms = left.split(",")
+    found, live = 0, set(x_term)
+    for n, f in enumerate(order):
+        touched = live | set(terms[f])
+        found += math.prod(size[name] for name in touched)
+        live = touched & set(y_term).union(*(terms[g] for g in order[n + 1 :]))
+    return found
+
+
+def is_the_plan_of_all_orders(einsum: Einsum, sizes: Sizes, order: tuple[int, ...]) -> bool:
+    """Least MACs; of equal ones the least sizes when the factors are named by their positions."""
+
+    def key(found: tuple[int, ...]) -> tuple[object, ...]:
+        positions = tuple(found.index(f) for f in range(einsum.factors))
+        return macs(einsum, sizes, found), renamed_sizes(sizes.of, positions)
+
+    return key(order) == min(map(key, permutations(range(einsum.factors))))
+
+
 @given(einsum=..., d_in=DIMENSIONS, d_out=DIMENSIONS)
 def test_the_plan_is_the_cheapest_order(einsum: Einsum, d_in: int, d_out: int) -> None:
-    planned = operator(einsum, d_in, d_out)
-    size = {name: planned.sizes[index] for index, name in letters(einsum).items()}
-    left, y_term = equation(einsum).split("->")
-    x_term, *terms = left.split(",")
+    sizes = integer_sizes(einsum, d_in, d_out)
+    found = reference_plan(einsum, sizes)
+    order = tuple(step.factor for step in found.steps)
+    assert is_the_plan_of_all_orders(einsum, sizes, order)
+    assert found.macs == macs(einsum, sizes, order) == operator(einsum, d_in, d_out).macs
+    assert all(order[found.positions[f]] == f for f in range(einsum.factors))
 
-    def macs(order: tuple[str, ...]) -> int:
-        found, live = 0, set(x_term)
-        for n, term in enumerate(order):
-            touched = live | set(term)
-            found += math.prod(size[name] for name in touched)
-            live = touched & set("".join(order[n + 1 :]) + y_term)
-        return found
 
-    assert planned.plan.macs == planned.macs == min(map(macs, permutations(terms)))
-    assert planned.plan.macs == macs(tuple(terms[step.factor] for step in planned.plan.steps))
+@given(einsum=..., data=st.data())
+def test_the_plan_is_the_cheapest_order_at_any_sizes(einsum: Einsum, data: st.DataObject) -> None:
+    """Small sizes: many orders cost the same, and many factors are alike."""
+    sizes = sized(einsum, [data.draw(st.integers(1, 3)) for _ in einsum.indices])
+    order = tuple(step.factor for step in reference_plan(einsum, sizes).steps)
+    assert is_the_plan_of_all_orders(einsum, sizes, order)
+
+
+def test_the_check_by_all_orders_can_fail() -> None:
+    einsum = parse("low-rank")
+    sizes = sized(einsum, [8, 8, 2])
+    assert is_the_plan_of_all_orders(einsum, sizes, (0, 1))
+    assert not is_the_plan_of_all_orders(einsum, sizes, (1, 0))
+    uneven = parse("(1/3|2/3|0|1/3|2/3|0|0)")
+    tie = sized(uneven, [4, 16, 4, 16])
+    assert macs(uneven, tie, (0, 1)) == macs(uneven, tie, (1, 0))
+    assert is_the_plan_of_all_orders(uneven, tie, (0, 1))
+    assert not is_the_plan_of_all_orders(uneven, tie, (1, 0))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # 256 = 2^8: every step holds 8 or 9 indices of size 2; the links of exponent 1/16 have size 1.
+        ("kronecker(factors=8)", 8 * 512),
+        ("tensor-train(1/16, factors=8)", 8 * 512),
+        ("monarch(factors=8)", 8 * 512),
+        ("low-rank(1/2, factors=8)", 2 * 256 * 16 + 6 * 16 * 16),
+    ],
+)
+def test_of_factors_that_are_alike_one_order_is_tried(
+    text: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    einsum = parse(text)
+    sizes = integer_sizes(einsum, 256, 256)
+    tried = []
+    monkeypatch.setattr(plan_module, "_plan", lambda *a, make=plan_module._plan: tried.append(a) or make(*a))
+    assert reference_plan(einsum, sizes).macs == expected
+    assert len(tried) == 1
 
 
 @given(einsum=..., d_in=DIMENSIONS, d_out=DIMENSIONS)
@@ -81,6 +147,7 @@ def test_steps_worked_by_hand(
     assert {step.factor: (step.fan_in, step.fan_out) for step in plan.steps} == fans
 
 
+@settings(max_examples=40)
 @given(einsum=..., d_in=DIMENSIONS, d_out=DIMENSIONS)
 def test_of_equally_cheap_orders_names_do_not_choose(einsum: Einsum, d_in: int, d_out: int) -> None:
     """Structures of one key start and learn alike: fans, and which factor is last (zero) in a residual branch."""
@@ -93,8 +160,7 @@ def test_of_equally_cheap_orders_names_do_not_choose(einsum: Einsum, d_in: int, 
         ]
 
     for name in permutations(range(einsum.factors)):
-        renamed = Einsum.of(einsum.factors, {i.renamed(name): v for i, v in einsum.exponents})
-        assert shape(renamed) == shape(einsum)
+        assert shape(einsum.renamed(name)) == shape(einsum)
 
 
 def test_a_tie_is_decided_by_sizes() -> None:

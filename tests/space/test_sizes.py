@@ -1,6 +1,7 @@
 """Exponents to integer sizes: exact products, the nearest ones, padding, ties and rank."""
 
 import math
+import random
 from collections.abc import Iterator
 from itertools import combinations, permutations, product
 
@@ -11,9 +12,19 @@ from hypothesis import strategies as st
 
 from einsearch.errors import EinsearchError
 from einsearch.space.einsum import Einsum
-from einsearch.space.notation import equation, letters, parse
 from einsearch.space.operator import operator
-from einsearch.space.sizes import Sizes, integer_sizes, nearest_factorizations, rank_bound
+from einsearch.space.parse import parse
+from einsearch.space.sizes import (
+    Sizes,
+    canonical_sizes,
+    integer_sizes,
+    nearest_factorizations,
+    rank_bound,
+    renamed_sizes,
+)
+from einsearch.space.structure import Index, index_kinds
+
+Of = tuple[tuple[Index, int], ...]
 
 DIMENSIONS = st.sampled_from([1, 2, 7, 12, 16, 48, 60, 64, 97, 128, 192, 256])
 
@@ -86,7 +97,7 @@ def test_pinned_sizes(theta: str, d_in: int, d_out: int, padded: tuple[int, int]
     einsum = parse(theta)
     sizes = integer_sizes(einsum, d_in, d_out)
     assert (sizes.padded_in, sizes.padded_out) == padded
-    assert " ".join(f"{letters(einsum)[index]}{n}" for index, n in sizes.of) == expected
+    assert " ".join(f"{einsum.structure.letters()[index]}{n}" for index, n in sizes.of) == expected
 
 
 @given(einsum=..., d_in=DIMENSIONS, d_out=DIMENSIONS)
@@ -116,12 +127,70 @@ def test_of_equally_near_sizes_the_greatest_rank_and_then_the_fewest_parameters_
     assert (-min(d, gamma * phi), (gamma + phi) * d) == best
 
 
+@settings(max_examples=40)
 @given(einsum=..., d_in=DIMENSIONS, d_out=DIMENSIONS)
 def test_sizes_do_not_see_the_names_of_the_factors(einsum: Einsum, d_in: int, d_out: int) -> None:
     """Up to a symmetry of the structure, which the identity of the operator leaves out."""
     for name in permutations(range(einsum.factors)):
-        renamed = Einsum.of(einsum.factors, {i.renamed(name): v for i, v in einsum.exponents})
-        assert operator(renamed, d_in, d_out).identity == operator(einsum, d_in, d_out).identity
+        assert operator(einsum.renamed(name), d_in, d_out).identity == operator(einsum, d_in, d_out).identity
+
+
+def renamed(of: Of, new_name: tuple[int, ...]) -> Of:
+    return tuple((index.renamed(new_name), n) for index, n in of)
+
+
+@st.composite
+def small_sizes(draw: st.DrawFn, factors: int) -> Of:
+    """Sizes of a few indices, many of them equal, some 1."""
+    kinds = index_kinds(factors)
+    chosen = draw(st.dictionaries(st.sampled_from(kinds), st.integers(1, 3), min_size=1, max_size=8))
+    return tuple(sorted(chosen.items(), key=lambda item: item[0].sort_key))
+
+
+@settings(max_examples=50)
+@given(small_sizes(2))
+def test_canonical_sizes_of_two_factors_are_the_lesser_of_both_namings(of: Of) -> None:
+    assert canonical_sizes(of, 2) == min(renamed_sizes(of, (0, 1)), renamed_sizes(of, (1, 0)))
+
+
+def test_sizes_keyed_by_their_place() -> None:
+    """Sort key (side, number of factors, factors) and size, without indices of size 1."""
+    of = sized(parse("(.25|.5|.25|.5|.5|0|.125)"), [2, 4, 1, 8, 3, 1]).of
+    assert renamed_sizes(of, (0, 1)) == (((0, 1, (0,)), 2), ((0, 1, (1,)), 4), ((1, 1, (0,)), 8), ((1, 1, (1,)), 3))
+    assert renamed_sizes(of, (1, 0)) == (((0, 1, (0,)), 4), ((0, 1, (1,)), 2), ((1, 1, (0,)), 3), ((1, 1, (1,)), 8))
+    assert canonical_sizes(of, 2) == renamed_sizes(of, (0, 1))
+
+
+@pytest.mark.parametrize("factors", [1, 2, 3, 4])
+@settings(max_examples=40)
+@given(data=st.data())
+def test_canonical_sizes_are_equal_exactly_for_renamings(factors: int, data: st.DataObject) -> None:
+    of = data.draw(small_sizes(factors))
+    namings = list(permutations(range(factors)))
+    assert {canonical_sizes(renamed(of, name), factors) for name in namings} == {canonical_sizes(of, factors)}
+    assert canonical_sizes(of, factors) in {renamed_sizes(of, name) for name in namings}
+    other = data.draw(small_sizes(factors))
+    alike = any(renamed_sizes(other, name) == renamed_sizes(of, tuple(range(factors))) for name in namings)
+    assert (canonical_sizes(other, factors) == canonical_sizes(of, factors)) == alike
+
+
+@settings(max_examples=50)
+@given(einsum=..., data=st.data())
+def test_exchanged_sizes_have_one_key_only_where_a_renaming_exchanges_them(einsum: Einsum, data: st.DataObject) -> None:
+    values = [data.draw(st.integers(1, 3)) for _ in einsum.indices]
+    shuffled = data.draw(st.permutations(values))
+    of, other = sized(einsum, values).of, sized(einsum, shuffled).of
+    namings = list(permutations(range(einsum.factors)))
+    alike = any(renamed_sizes(other, name) == renamed_sizes(of, namings[0]) for name in namings)
+    assert (canonical_sizes(other, einsum.factors) == canonical_sizes(of, einsum.factors)) == alike
+
+
+@pytest.mark.parametrize("name", ["kronecker", "monarch", "tensor-train", "low-rank"])
+def test_eight_factors_have_one_key_whatever_they_are_called(name: str) -> None:
+    einsum = parse(f"{name}(factors=8)")
+    rng = random.Random(0)
+    names = [tuple(rng.sample(range(8), 8)) for _ in range(5)]
+    assert len({operator(einsum.renamed(new_name), 256, 256).identity for new_name in names}) == 1
 
 
 @pytest.mark.parametrize(("d_in", "d_out", "name"), [(0, 8, "d_in is 0"), (8, -1, "d_out is -1")])
@@ -140,8 +209,8 @@ def sized(einsum: Einsum, values: list[int]) -> Sizes:
 
 def rank_of_random_factors(einsum: Einsum, sizes: Sizes) -> int:
     """By NumPy, from the einsum as a string: the rank of the matrix x -> y."""
-    named = {letters(einsum)[index]: n for index, n in sizes.of}
-    left, y_term = equation(einsum).split("->")
+    named = {einsum.structure.letters()[index]: n for index, n in sizes.of}
+    left, y_term = einsum.structure.equation().split("->")
     x_term, *terms = left.split(",")
     rng = np.random.default_rng(0)
     factors = [rng.standard_normal([named[name] for name in term]) for term in terms]
