@@ -37,12 +37,12 @@ class Block(nn.Module):
         shape = candidate.shape
         self.head_size = shape.head_size
         self.scale = protocol.residual_scale(shape.depth)
-        einsum = {"attention": candidate.attention, "ffn": candidate.ffn}
-        for name, (site, d_in, d_out) in shape.sites.items():
+        einsums = candidate.by_layer
+        for name, (_, d_in, d_out) in shape.sites.items():
             layer = EinsumLinear(
                 d_in,
                 d_out,
-                einsum[site],
+                einsums[name],
                 bias=False,
                 gain=name not in ("q", "k"),
                 zero=name in ("o", "down"),

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from einsearch.proxy.flops import forward_macs
 from einsearch.space.candidate import Candidate
-from einsearch.space.families import classify
+from einsearch.space.classify import classify
 from einsearch.space.taxonomy import taxonomy
 
 
 def facts_of(candidate: Candidate, context: int) -> dict[str, Any]:
     """JSON facts. macs are a token's forward, by part; each layer has sizes, counts and its rank bound.
 
-    The taxonomy is that of the attention layers where the sites differ (`ffn_taxonomy` has the other).
+    Where layers differ, the taxonomy is their mean, each weighted by its MACs if it were dense; `layers` has
+    each, `attention_taxonomy` and `ffn_taxonomy` the means of the sites where these differ.
     """
     macs = forward_macs(candidate, context)
     facts: dict[str, Any] = {
         "theta": candidate.theta,
-        "family": classify(candidate.attention).family.value,
-        "taxonomy": _taxonomy(candidate, "attention"),
+        "family": " / ".join(dict.fromkeys(classify(einsum).family.value for einsum in candidate.einsums)),
+        "taxonomy": _mean_taxonomy(candidate, candidate.by_layer),
         "width": candidate.shape.width,
         "depth": candidate.shape.depth,
         "forward_macs": {
@@ -35,15 +37,23 @@ def facts_of(candidate: Candidate, context: int) -> dict[str, Any]:
                 "macs": layer.macs,
                 "rank_bound": layer.rank_bound,
                 "padded": layer.padded,
+                "taxonomy": _mean_taxonomy(candidate, [name]),
             }
             for name, layer in candidate.layers().items()
         },
     }
-    if candidate.attention != candidate.ffn:
-        facts["ffn_taxonomy"] = _taxonomy(candidate, "ffn")
+    attention, ffn = (_mean_taxonomy(candidate, names) for names in (("q", "k", "v", "o"), ("up", "down")))
+    if attention != ffn:
+        facts |= {"attention_taxonomy": attention, "ffn_taxonomy": ffn}
     return facts
 
 
-def _taxonomy(candidate: Candidate, site: str) -> dict[str, float]:
-    found = taxonomy(candidate.attention if site == "attention" else candidate.ffn)
-    return {"omega": float(found.omega), "psi": float(found.psi), "nu": float(found.nu)}
+def _mean_taxonomy(candidate: Candidate, names: Iterable[str]) -> dict[str, float]:
+    einsums, shapes = candidate.by_layer, candidate.shape.sites
+    weighted = [(shapes[name][1] * shapes[name][2], taxonomy(einsums[name])) for name in names]
+    total = sum(weight for weight, _ in weighted)
+    return {
+        "omega": float(sum(weight * each.omega for weight, each in weighted) / total),
+        "psi": float(sum(weight * each.psi for weight, each in weighted) / total),
+        "nu": float(sum(weight * each.nu for weight, each in weighted) / total),
+    }

@@ -11,6 +11,7 @@ from einsearch.errors import EinsearchError
 from einsearch.proxy.flops import flops_per_step
 from einsearch.search.config import StudyConfig, write_flops
 from einsearch.space.candidate import Candidate
+from einsearch.space.draws import require_valid
 from einsearch.space.search_space import SearchSpace
 
 BUDGET_IN_TOP_RUNGS = 16
@@ -111,11 +112,13 @@ class Plan:
 def make_plan(config: StudyConfig) -> Plan:
     """Plan a study. Raises EinsearchError where the budget is too small, naming the least that works.
 
-    Also where the configuration gives rungs or ladder runs of less than LEAST_STEPS steps.
+    Also where the configuration gives rungs or ladder runs of less than LEAST_STEPS steps, or nothing in the
+    search space is valid.
     """
     space = SearchSpace.load(config.space)
     rungs = config.rungs or _rungs(config.budget, config.reduction)
     plan = _plan(config, space, rungs)
+    require_valid(plan.space)
     if config.rungs:
         _check_rungs(config, plan)
     for run in plan.ladder if config.ladder else ():

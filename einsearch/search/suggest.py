@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from einsearch.errors import EinsearchError
 from einsearch.space.candidate import Candidate
+from einsearch.space.draws import Drawer
 from einsearch.space.search_space import Choice, Params, SearchSpace
 
 WINDOW = 500
@@ -30,8 +31,11 @@ ATTEMPTS = 10
 """Proposals a sampler may make for one new candidate, each 10 ms and more (GP: a second); then chance decides.
 Where structures are few, as at small widths, samplers mostly repeat themselves."""
 
-_DRAWS = 4000
-"""Random proposals before a space counts as exhausted."""
+_POINTS = 100_000
+"""Random structures that are looked at for a new candidate before a space counts as exhausted."""
+
+_MENDED = 5
+"""Times that a sampler's invalid proposal is mended with other random structures, before chance decides alone."""
 
 _STARTUP = 10
 
@@ -128,10 +132,12 @@ class Suggester:
         if self._count is not None and len(known) >= self._count:
             return None
         study = self._study(history)
+        refused: Params | None = None
         for _ in range(ATTEMPTS):
             trial = study.ask(self._distributions)
             candidate = self._space.candidate(trial.params)
-            if candidate.invalid_because() is not None or candidate.key in self._elsewhere:
+            if self._space.refuses(candidate) is not None or candidate.key in self._elsewhere:
+                refused = refused or dict(trial.params)
                 study.tell(trial, state=TrialState.FAIL)
             elif candidate.key in known:
                 repeated = known[candidate.key]
@@ -141,21 +147,30 @@ class Suggester:
                     study.tell(trial, state=TrialState.FAIL)
             else:
                 return candidate.canonical(), _suggestion(study, trial)
-        return self._first_unseen(known)
+        return self._by_chance(known, refused)
 
-    def _first_unseen(self, known: Mapping[str, Observation]) -> tuple[Candidate, Suggestion] | None:
-        """Uniformly random proposals, where a sampler keeps repeating itself."""
-        generator = np.random.default_rng((self._seed, len(known)))
-        for _ in range(_DRAWS):
-            params: Params = {
-                name: int(generator.integers(p.options)) if isinstance(p, Choice) else float(generator.random())
-                for name, p in self._space.parameters().items()
-            }
+    def _by_chance(
+        self, known: Mapping[str, Observation], refused: Params | None
+    ) -> tuple[Candidate, Suggestion] | None:
+        """A valid random candidate, where a sampler repeats itself or misses what may be trained.
+
+        If the sampler proposed something that may not be trained, the valid structures nearest to it.
+        """
+        drawer = Drawer(self._space, np.random.default_rng((self._seed, len(known))))
+        for _ in range(_MENDED if refused is not None and self._space.continuous else 0):
+            params = drawer.mended(refused or {}, _POINTS)
+            if params is None or params == refused:
+                break
             candidate = self._space.candidate(params)
-            seen = candidate.key in known or candidate.key in self._elsewhere
-            if not seen and candidate.invalid_because() is None:
+            if self._is_new(candidate, known) and self._space.refuses(candidate) is None:
+                return candidate.canonical(), Suggestion(params=params)
+        for params, candidate in drawer.valid(_POINTS):
+            if self._is_new(candidate, known):
                 return candidate.canonical(), Suggestion(params=params)
         return None
+
+    def _is_new(self, candidate: Candidate, known: Mapping[str, Observation]) -> bool:
+        return candidate.key not in known and candidate.key not in self._elsewhere
 
     def _remember(self, history: Sequence[Observation], params: Params) -> Suggestion:
         """A known structure as a proposal, with what the sampler notes about it."""
@@ -188,6 +203,11 @@ class Suggester:
             intermediate_values=dict(enumerate(scores)),
             system_attrs=observation.suggestion.memory,
         )
+
+
+def _distance(a: Params, b: Params) -> float:
+    """Between the structures of two proposals of a continuous space, squared."""
+    return sum((float(a[name]) - float(b[name])) ** 2 for name in a if name != "width")
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:

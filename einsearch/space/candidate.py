@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from einsearch.errors import EinsearchError
-from einsearch.space.einsum import Einsum, reducible_because
-from einsearch.space.families import dense, label
-from einsearch.space.notation import parse, write
+from einsearch.space.classify import label
+from einsearch.space.einsum import Einsum
+from einsearch.space.families import dense
 from einsearch.space.operator import Operator, operator
+from einsearch.space.parse import parse
+from einsearch.space.structure import reducible_because
 from einsearch.space.taxonomy import taxonomy
 
 
@@ -58,38 +60,80 @@ class ModelShape:
         }
 
 
+SITES: dict[str, tuple[str, ...]] = {
+    "same": ("all",),
+    "separate": ("attention", "ffn"),
+    "each": ("q", "k", "v", "o", "up", "down"),
+}
+"""How the linear layers of a block may share structures: names of the sites under each way."""
+
+LAYERS = SITES["each"]
+
+_SITE_OF = {name: "attention" if name in "qkvo" else "ffn" for name in LAYERS}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A model shape and the einsum of its attention and of its MLP layers."""
+    """A model shape and the einsum of each linear layer of a block. Build one with :meth:`of` or :meth:`of_sites`.
 
-    attention: Einsum
-    ffn: Einsum
+    einsums: of q k v o up down, in this order.
+    """
+
+    einsums: tuple[Einsum, ...]
     shape: ModelShape
 
     @classmethod
     def of(cls, einsum: Einsum, shape: ModelShape) -> Candidate:
         """The same structure at every site."""
-        return cls(attention=einsum, ffn=einsum, shape=shape)
+        return cls(einsums=(einsum,) * len(LAYERS), shape=shape)
+
+    @classmethod
+    def of_sites(cls, sites: Mapping[str, Einsum], shape: ModelShape) -> Candidate:
+        """A structure for each site: a layer takes that of its own name, of its site, or of `all`."""
+        found = []
+        for name in LAYERS:
+            held = [sites[site] for site in (name, _SITE_OF[name], "all") if site in sites]
+            if not held:
+                raise EinsearchError(
+                    f"layer {name} has no structure (given: {', '.join(sites) or 'none'}); give all, or attention and "
+                    f"ffn, or {', '.join(LAYERS)}"
+                )
+            found.append(held[0])
+        return cls(einsums=tuple(found), shape=shape)
 
     @classmethod
     def dense(cls, shape: ModelShape) -> Candidate:
         return cls.of(dense(), shape)
 
     @property
+    def by_layer(self) -> dict[str, Einsum]:
+        """The einsum of each linear layer of a block: q k v o up down."""
+        return dict(zip(LAYERS, self.einsums, strict=True))
+
+    @property
+    def by_site(self) -> dict[str, Einsum]:
+        """The structures under the fewest names: of attention and ffn, or of every layer where these differ within."""
+        layers = self.by_layer
+        for name, einsum in layers.items():
+            if einsum != layers["q" if name in "qkvo" else "up"]:
+                return layers
+        return {"attention": layers["q"], "ffn": layers["up"]}
+
+    @property
     def is_dense(self) -> bool:
-        return self.attention.factors == 1 and self.ffn.factors == 1
+        return all(einsum.factors == 1 for einsum in self.einsums)
 
     def at_width(self, width: int) -> Candidate:
         return replace(self, shape=replace(self.shape, width=width))
 
     def canonical(self) -> Candidate:
         """The same candidate with canonical structures; its key is the same."""
-        return replace(self, attention=self.attention.canonical(), ffn=self.ffn.canonical())
+        return replace(self, einsums=tuple(einsum.canonical() for einsum in self.einsums))
 
     def layers(self) -> dict[str, Operator]:
         """The operator of each linear layer of a block: q k v o up down."""
-        einsum = {"attention": self.attention, "ffn": self.ffn}
-        return {name: operator(einsum[site], d_in, d_out) for name, (site, d_in, d_out) in self.shape.sites.items()}
+        einsums = self.by_layer
+        return {name: operator(einsums[name], d_in, d_out) for name, (_, d_in, d_out) in self.shape.sites.items()}
 
     @property
     def key(self) -> str:
@@ -104,20 +148,28 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Family, for both sites where they differ."""
-        if self.attention == self.ffn:
-            return label(self.attention)
-        return f"{label(self.attention)} / {label(self.ffn)}"
+        """Family; where sites differ the family of each."""
+        return self._for_sites(label)
 
     @property
     def theta(self) -> str:
-        """The exponents as text, for both sites where they differ."""
-        texts = ["dense" if einsum.factors == 1 else write(einsum) for einsum in (self.attention, self.ffn)]
-        return texts[0] if texts[0] == texts[1] else " / ".join(texts)
+        """The exponents as text; where sites differ those of each."""
+        return self._for_sites(lambda einsum: "dense" if einsum.factors == 1 else str(einsum))
+
+    def _for_sites(self, text: Callable[[Einsum], str]) -> str:
+        texts = {name: text(einsum) for name, einsum in self.by_site.items()}
+        if len(set(texts.values())) == 1:
+            return next(iter(texts.values()))
+        if len(texts) == 2:
+            return " / ".join(texts.values())
+        names: dict[str, list[str]] = {}
+        for name, value in texts.items():
+            names.setdefault(value, []).append(name)
+        return " / ".join(f"{' '.join(held)}: {value}" for value, held in names.items())
 
     def invalid_because(self) -> str | None:
         """Why this may not be trained (reducible, or dearer than dense), or None where it may."""
-        for site, einsum in (("attention", self.attention), ("ffn", self.ffn)):
+        for site, einsum in self.by_site.items():
             if reason := reducible_because(frozenset(einsum.indices), einsum.factors):
                 return f"{site}: reducible: {reason}"
             if (nu := taxonomy(einsum).nu) > 1:
@@ -129,8 +181,9 @@ class Candidate:
 
     def to_json(self) -> dict[str, Any]:
         shape = {name: getattr(self.shape, name) for name in self.shape.__dataclass_fields__}
-        return {"attention": write(self.attention), "ffn": write(self.ffn), "shape": shape}
+        return {name: str(einsum) for name, einsum in self.by_site.items()} | {"shape": shape}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Candidate:
-        return cls(attention=parse(data["attention"]), ffn=parse(data["ffn"]), shape=ModelShape(**data["shape"]))
+        sites = {name: parse(text) for name, text in data.items() if name != "shape"}
+        return cls.of_sites(sites, ModelShape(**data["shape"]))

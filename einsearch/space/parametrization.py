@@ -13,7 +13,11 @@ import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from einsearch.space.einsum import GREEK, Einsum, Index, index_kinds
+import numpy as np
+import numpy.typing as npt
+
+from einsearch.space.einsum import Einsum
+from einsearch.space.structure import GREEK, Index, index_kinds
 
 GRID = 1000
 """Sampled exponents are multiples of 1/GRID, so that what is printed is exactly what was trained."""
@@ -26,12 +30,55 @@ def coordinate_names(factors: int) -> dict[Index, str]:
     kinds = index_kinds(factors)
     if factors == 2:
         return dict(zip(kinds, GREEK, strict=True))
-    return {kind: _kind_name(kind) for kind in kinds}
+    return {kind: kind.name for kind in kinds}
 
 
-def _kind_name(kind: Index) -> str:
-    held = "".join(chr(ord("A") + f) for f in kind.factors)
-    return ("x." if kind.in_x else "y." if kind.in_y else "") + held
+def decode_arrays(factors: int, coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """:func:`decode` for many points at once.
+
+    coordinates: (points, kinds of index) in [0, 1], in the order of :func:`index_kinds`. Returns the
+    exponents in units of 1/GRID.
+    """
+    kinds = index_kinds(factors)
+    units = np.zeros(coordinates.shape, dtype=np.int64)
+    for side in range(2):
+        columns = [n for n, index in enumerate(kinds) if index.side == side]
+        units[:, columns] = _on_simplex_arrays(coordinates[:, columns])
+    inner = [n for n, index in enumerate(kinds) if index.side == 2]
+    units[:, inner] = np.rint(np.maximum(0.0, 2 * coordinates[:, inner] - 1) * GRID).astype(np.int64)
+    return units
+
+
+def keep_greatest(factors: int, coordinates: npt.NDArray[np.float64], most: int) -> npt.NDArray[np.float64]:
+    """The coordinates with all but `most` indices left out: kept are the greatest of x, that of y, then the greatest.
+
+    coordinates: (points, kinds of index). Rows with fewer indices stay as they are.
+    """
+    kinds = index_kinds(factors)
+    order = coordinates.copy()
+    for side in range(2):
+        columns = [n for n, index in enumerate(kinds) if index.side == side]
+        first = np.array(columns)[coordinates[:, columns].argmax(axis=1)]
+        order[np.arange(len(order)), first] += 1.0
+    rank = np.argsort(np.argsort(-order, axis=1, kind="stable"), axis=1, kind="stable")
+    return np.where((rank >= most) & (coordinates > _OFF), _OFF, coordinates)
+
+
+def _on_simplex_arrays(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """:func:`_on_simplex` for many rows."""
+    on = coordinates > 0.5
+    weights = np.where(on, -np.log(np.maximum(1 - 2 * (coordinates - 0.5), 1e-12)), 0.0)
+    total = weights.sum(axis=1, keepdims=True)
+    exact = weights / np.where(total > 0, total, 1.0) * GRID
+    units = np.floor(exact).astype(np.int64)
+    missing = GRID - units.sum(axis=1)
+    # The rows' largest remainders, ties by position as `sorted` leaves them.
+    by_remainder = np.argsort(np.argsort(units - exact, axis=1, kind="stable"), axis=1, kind="stable")
+    units += by_remainder < missing[:, None]
+    vertex = ~on.any(axis=1)
+    units[vertex] = 0
+    units[vertex, coordinates[vertex].argmax(axis=1)] = GRID
+    return units
 
 
 def decode(factors: int, coordinates: Mapping[str, float]) -> Einsum:

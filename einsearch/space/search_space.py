@@ -4,22 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import resources
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from einsearch.errors import EinsearchError
-from einsearch.space.candidate import Candidate, ModelShape
+from einsearch.space.candidate import SITES, Candidate, ModelShape
+from einsearch.space.constraint import Constraint
 from einsearch.space.einsum import Einsum
 from einsearch.space.families import btt, kronecker, low_rank, tensor_train
-from einsearch.space.notation import parse, write
-from einsearch.space.parametrization import coordinate_names, decode, encode
+from einsearch.space.parametrization import coordinate_names, decode, encode, keep_greatest
+from einsearch.space.parse import parse
+from einsearch.space.structure import index_kinds
+from einsearch.space.taxonomy import taxonomy
 
 Params = dict[str, float | int]
 """What a sampler proposes: a float in [0, 1] for a coordinate, an int for a choice."""
 
-SITES = ("attention", "ffn")
+MOST_FACTORS = 4
+"""A continuous space of more factors has hundreds of coordinates."""
+
+TAXONOMY_NAMES = ("omega", "psi", "nu")
+"""What a condition says of the structure of every searched site."""
+
+COST_NAMES = ("params", "flops", "dense_params", "dense_flops")
+"""What it says of the model: parameters and training FLOPs a token of the linear layers in blocks; of dense ones."""
+
+_COUNTED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +55,10 @@ class SearchSpace:
     """Structures (a list, or every einsum of `factors` factors) crossed with model widths.
 
     structures: the list; empty for a continuous space. zero: names of coordinates that are fixed to 0
-    in a continuous space. separate_sites: attention and MLP choose their structures independently.
-    widths: empty means that the study plans them from its budget.
+    in a continuous space. max_indices: of a structure, in a continuous space. where: conditions on
+    TAXONOMY_NAMES and COST_NAMES. sites: a key of SITES, which layers choose their structures together.
+    fixed: (site, structure) of the sites that are not searched. widths: empty means that the study plans
+    them from its budget.
     """
 
     name: str
@@ -48,30 +66,49 @@ class SearchSpace:
     structures: tuple[Einsum, ...] = ()
     factors: int = 2
     zero: tuple[str, ...] = ()
-    separate_sites: bool = False
+    max_indices: int | None = None
+    where: tuple[str, ...] = ()
+    sites: str = "same"
+    fixed: tuple[tuple[str, Einsum], ...] = ()
     widths: tuple[int, ...] = ()
     depth: int = 2
     head_size: int = 16
     ffn_expansion: int = 4
 
     def __post_init__(self) -> None:
+        if not 1 <= self.factors <= MOST_FACTORS:
+            raise EinsearchError(f"factors is {self.factors}; a continuous space has 1 to {MOST_FACTORS}")
+        if self.max_indices is not None and self.max_indices < 2:
+            raise EinsearchError(
+                f"max_indices is {self.max_indices}; a structure has at least 2, one of x and one of y"
+            )
         names = coordinate_names(self.factors)
         known = names.values()
         for name in self.zero:
             if name not in known:
                 raise EinsearchError(f"unknown exponent {name!r} under zero; known: {', '.join(known)}")
-        for side in ("x", "y"):
-            own = [n for i, n in names.items() if (i.in_x if side == "x" else i.in_y)]
+        for side, vertex in enumerate("xy"):
+            own = [n for i, n in names.items() if i.side == side]
             if set(own) <= set(self.zero):
                 raise EinsearchError(
-                    f"every exponent of {side} is under zero ({', '.join(own)}), but they sum to 1; leave one out"
+                    f"every exponent of {vertex} is under zero ({', '.join(own)}), but they sum to 1; leave one out"
                 )
+        if self.sites not in SITES:
+            raise EinsearchError(f"sites is {self.sites!r}; choose one of {', '.join(SITES)}")
+        for site, _ in self.fixed:
+            if site not in SITES[self.sites]:
+                known_sites = ", ".join(SITES[self.sites])
+                raise EinsearchError(f"unknown site {site!r} under fixed; with sites {self.sites}: {known_sites}")
+        if not self.searched:
+            raise EinsearchError("every site is under fixed; leave one out to search it")
+        for text in self.where:
+            _condition(text)
         for width in self.widths:
             self.shape(width)
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> SearchSpace:
-        """A shipped space by name (`two-factor`, `paper`, `btt`) or a YAML file by its path."""
+        """A shipped space by name (`two-factor`, `paper`, `btt`, ...) or a YAML file by its path."""
         from einsearch.space.space_file import read_space
 
         path = Path(name_or_path)
@@ -93,12 +130,18 @@ class SearchSpace:
 
     def to_json(self) -> dict[str, Any]:
         data = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return data | {"structures": [write(einsum) for einsum in self.structures]}
+        fixed = {site: str(einsum) for site, einsum in self.fixed}
+        return data | {"structures": [str(einsum) for einsum in self.structures], "fixed": fixed}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SearchSpace:
-        lists = {name: tuple(data[name]) for name in ("zero", "widths")}
-        return cls(**{**data, **lists, "structures": tuple(parse(text) for text in data["structures"])})
+        data = dict(data)
+        if data.pop("separate_sites", False):  # how studies wrote it before a layer could choose alone
+            data["sites"] = "separate"
+        lists = {name: tuple(data.get(name, ())) for name in ("zero", "widths", "where")}
+        fixed = tuple((site, parse(text)) for site, text in data.get("fixed", {}).items())
+        structures = tuple(parse(text) for text in data["structures"])
+        return cls(**{**data, **lists, "structures": structures, "fixed": fixed})
 
     @property
     def continuous(self) -> bool:
@@ -111,32 +154,66 @@ class SearchSpace:
         return replace(self, widths=widths)
 
     @property
-    def sites(self) -> tuple[str, ...]:
-        """Prefixes of the structure's parameters: one, or one a site."""
-        return SITES if self.separate_sites else ("all",)
+    def searched(self) -> tuple[str, ...]:
+        """The sites whose structures are searched; they prefix the structure's parameters."""
+        fixed = dict(self.fixed)
+        return tuple(site for site in SITES[self.sites] if site not in fixed)
+
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        """Names of the coordinates of one site's structure, in the order of the kinds of index."""
+        return tuple(name for name in coordinate_names(self.factors).values() if name not in self.zero)
 
     def parameters(self) -> dict[str, Choice | Coordinate]:
         """What a sampler has to propose for :meth:`candidate`, by name."""
         found: dict[str, Choice | Coordinate] = {"width": Choice(len(self.widths))}
-        for site in self.sites:
+        for site in self.searched:
             if self.continuous:
-                names = [n for n in coordinate_names(self.factors).values() if n not in self.zero]
-                found |= {f"{site}.{name}": Coordinate() for name in names}
+                found |= {f"{site}.{name}": Coordinate() for name in self.coordinates}
             else:
                 found[f"{site}.structure"] = Choice(len(self.structures))
         return found
 
     def candidate(self, params: Mapping[str, float | int]) -> Candidate:
-        """The candidate that a sampler's proposal stands for; it may still be invalid to train."""
-        found = [self._einsum(site, params) for site in self.sites]
-        return Candidate(attention=found[0], ffn=found[-1], shape=self.shape(self.widths[int(params["width"])]))
+        """The candidate that a sampler's proposal stands for; :meth:`refuses` says whether it may be trained."""
+        sites = dict(self.fixed) | {site: self._einsum(site, params) for site in self.searched}
+        return Candidate.of_sites(sites, self.shape(self.widths[int(params["width"])]))
 
     def _einsum(self, site: str, params: Mapping[str, float | int]) -> Einsum:
         if not self.continuous:
             return self.structures[int(params[f"{site}.structure"])]
-        prefix = f"{site}."
-        own = {k.removeprefix(prefix): float(v) for k, v in params.items() if k.startswith(prefix)}
+        own = {name: float(params[key]) for name in self.coordinates if (key := f"{site}.{name}") in params}
+        if self.max_indices is not None:
+            names = coordinate_names(self.factors)
+            row = np.array([[own.get(names[kind], -1.0) for kind in index_kinds(self.factors)]])
+            kept = keep_greatest(self.factors, row, self.max_indices)[0]
+            own = {name: value for name, value in zip(names.values(), kept, strict=True) if name in own}
         return decode(self.factors, own)
+
+    def refuses(self, candidate: Candidate) -> str | None:
+        """Why a candidate of this space may not be trained: it is invalid, or breaks a condition; else None."""
+        if reason := candidate.invalid_because():
+            return reason
+        if not self.where:
+            return None
+        costs = costs_of(candidate)
+        named = dict(zip(SITES["each"], candidate.einsums, strict=True))
+        searched = {named[layer] for layer in SITES["each"] if self._is_searched(layer)}
+        for einsum in searched:
+            found = taxonomy(einsum)
+            values = {"omega": found.omega, "psi": found.psi, "nu": found.nu} | costs
+            for text in self.where:
+                try:
+                    held = _condition(text).holds(values)
+                except EinsearchError as error:  # a name that it divides by is zero here
+                    return f"condition {error}"
+                if not held:
+                    return f"condition {text!r} does not hold"
+        return None
+
+    def _is_searched(self, layer: str) -> bool:
+        site = {"same": "all", "separate": "attention" if layer in "qkvo" else "ffn", "each": layer}[self.sites]
+        return site in self.searched
 
     def known_first(self) -> Iterator[tuple[Params, Candidate]]:
         """What is tried before any sampler is asked: every listed structure, or the named families.
@@ -145,36 +222,68 @@ class SearchSpace:
         """
         for w, width in enumerate(self.widths):
             for params, einsum in self._known_structures():
-                candidate = Candidate.of(einsum, self.shape(width))
-                if candidate.invalid_because() is None:
+                sites = dict.fromkeys(self.searched, einsum) | dict(self.fixed)
+                candidate = Candidate.of_sites(sites, self.shape(width))
+                if self.refuses(candidate) is None:
                     yield {"width": w} | params, candidate
 
     def _known_structures(self) -> Iterator[tuple[Params, Einsum]]:
         if not self.continuous:
             for n, einsum in enumerate(self.structures):
-                yield {f"{site}.structure": n for site in self.sites}, einsum
-        elif self.factors == 2:
-            for einsum in (btt(), low_rank(), kronecker(), btt(low_rank().theta[-1] / 2), tensor_train()):
+                yield {f"{site}.structure": n for site in self.searched}, einsum
+        elif self.factors > 1:
+            k, rank = self.factors, dict(low_rank().exponents)[index_kinds(2)[-1]]
+            families = (btt(factors=k), low_rank(factors=k), kronecker(k), btt(rank / k, k), tensor_train(factors=k))
+            for einsum in families:
                 coordinates = encode(einsum.canonical())
                 if any(coordinates[name] > 0.5 for name in self.zero):
                     continue
+                if self.max_indices is not None and len(einsum.indices) > self.max_indices:
+                    continue
                 own = {name: value for name, value in coordinates.items() if name not in self.zero}
-                params: Params = {f"{site}.{n}": v for site in self.sites for n, v in own.items()}
+                params: Params = {f"{site}.{n}": v for site in self.searched for n, v in own.items()}
                 yield params, einsum
 
     def count(self) -> int | None:
-        """The number of distinct valid candidates of a list; None for a continuous space."""
+        """The number of distinct valid candidates of a list; None for a continuous space.
+
+        Where sites choose apart and the combinations are many, it is an upper bound: all of them.
+        """
         if self.continuous:
             return None
-        choices = [range(len(self.structures)) for _ in self.sites]
+        choices = [range(len(self.structures)) for _ in self.searched]
+        combinations = len(self.widths) * prod(len(choice) for choice in choices)
+        if combinations > _COUNTED:
+            return combinations
         keys = set()
         for width, *structures in product(range(len(self.widths)), *choices):
             params: dict[str, Any] = {"width": width}
-            params |= {f"{s}.structure": n for s, n in zip(self.sites, structures, strict=True)}
+            params |= {f"{s}.structure": n for s, n in zip(self.searched, structures, strict=True)}
             candidate = self.candidate(params)
-            if candidate.invalid_because() is None:
+            if self.refuses(candidate) is None:
                 keys.add(candidate.key)
         return len(keys)
+
+
+@lru_cache(maxsize=256)
+def _condition(text: str) -> Constraint:
+    return Constraint.parse(text, (*TAXONOMY_NAMES, *COST_NAMES))
+
+
+def conditions_on_taxonomy(space: SearchSpace) -> list[Constraint]:
+    """The conditions that speak of one site's structure alone."""
+    return [c for text in space.where if (c := _condition(text)).names <= set(TAXONOMY_NAMES)]
+
+
+@lru_cache(maxsize=4096)
+def costs_of(candidate: Candidate) -> dict[str, int]:
+    """The values of COST_NAMES. One MAC is 2 FLOPs, a training step three forwards."""
+    found: dict[str, int] = {}
+    for prefix, model in (("", candidate), ("dense_", Candidate.dense(candidate.shape))):
+        layers = model.layers().values()
+        found[f"{prefix}params"] = candidate.shape.depth * sum(layer.parameters for layer in layers)
+        found[f"{prefix}flops"] = 6 * candidate.shape.depth * sum(layer.macs for layer in layers)
+    return found
 
 
 def shipped() -> list[str]:

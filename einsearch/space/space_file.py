@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from einsearch.errors import EinsearchError
 from einsearch.space.candidate import ModelShape
 from einsearch.space.einsum import Einsum
 from einsearch.space.families import NAMED, from_name
-from einsearch.space.notation import parse
+from einsearch.space.parse import parse
 from einsearch.space.search_space import SearchSpace
 from einsearch.space.yaml_file import read_yaml
 
@@ -47,15 +47,19 @@ class Structure(_Strict):
 
 
 class Continuous(_Strict):
-    """Every einsum of `factors` factors; the coordinates under `zero` are fixed to 0."""
+    """Every einsum of `factors` factors.
 
-    factors: int = Field(default=2, ge=1, le=3)
+    The coordinates under `zero` are fixed to 0; a structure has at most `max_indices` indices.
+    """
+
+    factors: int = 2
     zero: list[str] = []
+    max_indices: int | None = None
 
     @model_validator(mode="after")
     def _known_exponents(self) -> Continuous:
         try:
-            SearchSpace(name="", factors=self.factors, zero=tuple(self.zero))
+            SearchSpace(name="", factors=self.factors, zero=tuple(self.zero), max_indices=self.max_indices)
         except EinsearchError as error:
             raise ValueError(str(error)) from None
         return self
@@ -83,16 +87,21 @@ class Model(_Strict):
     depth: int = Field(default=2, ge=1)
     head_size: int = Field(default=16, ge=1)
     ffn_expansion: int = Field(default=4, ge=1)
-    sites: Literal["same", "separate"] = "same"
+    sites: Literal["same", "separate", "each"] = "same"
+    fixed: dict[str, str] = {}
 
     @model_validator(mode="after")
-    def _widths_fit(self) -> Model:
+    def _fits(self) -> Model:
         try:
             for width in self.widths:
                 ModelShape(width=width, depth=self.depth, head_size=self.head_size, ffn_expansion=self.ffn_expansion)
+            SearchSpace(name="", sites=self.sites, fixed=self.fixed_sites())
         except EinsearchError as error:
             raise ValueError(str(error)) from None
         return self
+
+    def fixed_sites(self) -> tuple[tuple[str, Einsum], ...]:
+        return tuple((site, parse(text)) for site, text in self.fixed.items())
 
 
 class SpaceFile(_Strict):
@@ -101,7 +110,22 @@ class SpaceFile(_Strict):
     name: str
     description: str = ""
     structures: Structures
+    where: list[str] = []
     model: Model = Model()
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _one_or_many(cls, where: object) -> object:
+        return [where] if isinstance(where, str) else where
+
+    @field_validator("where")
+    @classmethod
+    def _conditions(cls, where: list[str]) -> list[str]:
+        try:
+            SearchSpace(name="", where=tuple(where))
+        except EinsearchError as error:
+            raise ValueError(str(error)) from None
+        return where
 
     def space(self) -> SearchSpace:
         continuous = self.structures.continuous or Continuous()
@@ -111,7 +135,10 @@ class SpaceFile(_Strict):
             structures=tuple(s.einsum() for s in self.structures.listed or ()),
             factors=continuous.factors,
             zero=tuple(continuous.zero),
-            separate_sites=self.model.sites == "separate",
+            max_indices=continuous.max_indices,
+            where=tuple(self.where),
+            sites=self.model.sites,
+            fixed=self.model.fixed_sites(),
             widths=tuple(self.model.widths),
             depth=self.model.depth,
             head_size=self.model.head_size,

@@ -13,7 +13,7 @@ from einsearch.proxy.protocol import Protocol, Setting
 from einsearch.report.study_data import StudyData, read_study
 from einsearch.search.facts import facts_of
 from einsearch.space.candidate import Candidate, ModelShape
-from einsearch.space.notation import parse
+from einsearch.space.parse import parse
 from einsearch.store import Point, SegmentRow, Store, StudyRow, TrialRow
 
 RUNGS = (9 * 10**9, 27 * 10**9, 81 * 10**9)
@@ -54,7 +54,9 @@ class Recorder:
         self, theta: str = "btt", *, width: int = 32, kind: str = "search", seed: int = 0, **changes: Any
     ) -> TrialRow:
         attention, _, ffn = theta.partition(" / ")
-        candidate = Candidate(attention=parse(attention), ffn=parse(ffn or attention), shape=ModelShape(width=width))
+        candidate = Candidate.of_sites(
+            {"attention": parse(attention), "ffn": parse(ffn or attention)}, ModelShape(width=width)
+        )
         values: dict[str, Any] = {
             "key": candidate.key,
             "seed": seed,
