@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from einsearch.draw.plotly_style import FAINT, INK, MUTED, PAPER, figure
 from einsearch.report.budget import BudgetPart
-from einsearch.report.style import FAINT, INK, LEADER_COLOURS, MUTED, PAPER, ROW_HEIGHT, figure, row_text
+from einsearch.report.style import LEADER_COLOURS, ROW_HEIGHT, row_text
 from einsearch.report.text import flops_text, percent_text
 
 _PART_COLOURS = {"dense ladder": INK, "finals": LEADER_COLOURS[2], "in flight": FAINT, "lost": LEADER_COLOURS[1]}

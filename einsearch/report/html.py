@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from einsearch.errors import EinsearchError
+from einsearch.files import replace_file
 from einsearch.report import text
 from einsearch.report.budget_figure import budget_figure
 from einsearch.report.leader_figures import multiplier_figure, taxonomy_figure
@@ -46,20 +45,7 @@ def write_html(data: StudyData, path: Path) -> Path:
 
     The same data give the same bytes. Raises EinsearchError where the file cannot be written.
     """
-    page = render_html(data)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_text(page, encoding="utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise EinsearchError(
-            f"cannot write the report to {path}: {error.strerror or error}; give another path"
-        ) from error
-    return path
+    return replace_file(path, render_html(data), "report")
 
 
 def render_html(data: StudyData) -> str:
@@ -156,8 +142,11 @@ def _usage(data: StudyData, summary: Summary) -> str:
         return ""
     key = summary.leaders[0].key
     candidate = next(curve.trial.candidate for curve in data.curves if curve.trial.key == key)
-    attention, ffn = (json.dumps(candidate[site], ensure_ascii=False) for site in ("attention", "ffn"))
-    layers = [("layer", attention)] if attention == ffn else [("attention_layer", attention), ("ffn_layer", ffn)]
+    sites = {site: json.dumps(theta, ensure_ascii=False) for site, theta in candidate.items() if site != "shape"}
+    if len(set(sites.values())) == 1:
+        layers = [("layer", next(iter(sites.values())))]
+    else:
+        layers = [(f"{site}_layer", theta) for site, theta in sites.items()]
     lines = ["from einsearch import EinsumLinear, param_groups"]
     lines += [f"{name} = EinsumLinear(d_in, d_out, {theta})  # for nn.Linear(d_in, d_out)" for name, theta in layers]
     return "\n".join([*lines, "optimizer = torch.optim.AdamW(param_groups(model, lr))"])

@@ -8,18 +8,15 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from einsearch.draw.plotly_style import FAINT, INK, PAPER, figure
 from einsearch.frontier import Bound
 from einsearch.report.hover import leader_hover
 from einsearch.report.ranking import Leader
 from einsearch.report.style import (
     DIVERGING,
-    FAINT,
-    INK,
     LEADER_COLOURS,
     LEGEND_BELOW,
-    PAPER,
     ROW_HEIGHT,
-    figure,
     log_range,
     nothing,
     plain_ticks,

@@ -8,20 +8,16 @@ from html import escape
 
 import plotly.graph_objects as go
 
+from einsearch.draw.plotly_style import FAINT, INK, MUTED, PAPER, figure
 from einsearch.report.hover import point_hover
 from einsearch.report.ranking import Leader
 from einsearch.report.rungs import study_rungs
 from einsearch.report.study_data import StudyData
 from einsearch.report.style import (
-    FAINT,
-    INK,
     LEADER_COLOURS,
     LEADER_DASHES,
     LEADER_MARKERS,
     LEGEND_BELOW,
-    MUTED,
-    PAPER,
-    figure,
     label,
     log_range,
     nothing,

@@ -171,7 +171,7 @@ def _loss_at(frontier: Frontier, flops: int) -> float | None:
 def _record(curve: Curve, frontier: Frontier) -> dict[str, Any]:
     trial, evaluated = curve.trial, curve.losses
     multiplier = frontier.multiplier(*evaluated[-1]) if evaluated and not frontier.empty else None
-    attention = trial.facts["taxonomy"]
+    attention = trial.facts.get("attention_taxonomy", trial.facts["taxonomy"])
     ffn = trial.facts.get("ffn_taxonomy", attention)
     return {
         "number": trial.number,

@@ -1,4 +1,4 @@
-"""How the figures look: light, printable, and readable without colour."""
+"""What the report's figures add to the style of all: ticks, labels, colours of the leaders."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from einsearch.draw.plotly_style import INK, MUTED, figure
 from einsearch.report.text import superscript
-
-INK, MUTED, FAINT, PAPER = "#1b1f24", "#5f6b7a", "#c9ced6", "#ffffff"
 
 LEADER_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 """Okabe and Ito's colours, safe for the colour-blind."""
@@ -33,40 +32,6 @@ LEGEND_BELOW = {
 
 ROW_HEIGHT = 42
 """Pixels of a row whose text stands above its mark."""
-
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
-
-_AXIS = {
-    "showgrid": False,
-    "zeroline": False,
-    "showline": True,
-    "linecolor": INK,
-    "ticks": "outside",
-    "tickcolor": INK,
-    "ticklen": 4,
-    "title": {"standoff": 8},
-    "automargin": True,
-}
-
-
-def figure(height: int, **layout: Any) -> go.Figure:
-    """An empty figure in the house style, as wide as its place and `height` pixels high."""
-    return go.Figure(
-        layout={
-            "template": "none",
-            "height": height,
-            "font": {"family": FONT, "size": 13, "color": INK},
-            "paper_bgcolor": PAPER,
-            "plot_bgcolor": PAPER,
-            "margin": {"l": 22, "r": 22, "t": 22, "b": 8},
-            "hoverlabel": {"bgcolor": PAPER, "font": {"family": FONT, "color": INK}, "align": "left"},
-            "hovermode": "closest",
-            "dragmode": False,
-            "xaxis": dict(_AXIS),
-            "yaxis": dict(_AXIS),
-            **layout,
-        }
-    )
 
 
 def power_ticks(low: float, high: float) -> dict[str, Any]:

@@ -122,3 +122,9 @@ def test_a_record_has_the_taxonomy_of_both_sites(recorder):
     recorder.search("btt / dense")
     (record,) = trial_records(recorder.data())
     assert (record["attention_nu"], record["ffn_nu"]) == (0.5, 1.0)
+
+
+def test_the_taxonomy_of_a_leader_is_the_mean_over_its_layers(recorder):
+    recorder.search("btt / dense")
+    (leader,) = rank(recorder.data().curves)
+    assert leader.nu == pytest.approx((4 * 0.5 + 8 * 1.0) / 12)  # weighted by dense MACs: 4 d^2 and 2 * 4 d^2
