@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from einsearch.errors import EinsearchError
-from einsearch.store import Store, StudyRow
+
+if TYPE_CHECKING:
+    from einsearch.store import StudyRow
 
 StoreOption = Annotated[
     str | None,
@@ -45,6 +47,8 @@ def print_json(data: Any) -> None:
 
 def latest_study(url: str) -> StudyRow:
     """The study that was begun last; EinsearchError where there is none."""
+    from einsearch.store import Store
+
     with Store.open(url, create=False) as store:
         studies = store.studies()
         if not studies:

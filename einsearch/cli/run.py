@@ -26,7 +26,10 @@ def run(
     study_file: Annotated[
         Path | None, typer.Argument(help="A study file (YAML); options override its fields.", show_default=False)
     ] = None,
-    space: Annotated[str | None, typer.Option(help="two-factor (default), paper, btt, or a .yaml file.")] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(help="two-factor (default), paper, btt, three-factor, all-sites, or a .yaml file."),
+    ] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study; by default made of space and budget.")] = None,
     budget: Annotated[
         str | None, typer.Option(help=f"Training FLOPs, never exceeded; default {write_flops(DEFAULT_BUDGET)}.")

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from einsearch.cli.main import COMMANDS
+
 ROOT = Path(__file__).parents[2]
+REFRESH = runpy.run_path(str(ROOT / "docs" / "refresh.py"))
+PAGES, with_outputs = REFRESH["PAGES"], REFRESH["with_outputs"]
 
 
 def test_the_reference_of_commands_is_up_to_date(tmp_path: Path) -> None:
@@ -19,5 +27,19 @@ def test_the_reference_of_commands_is_up_to_date(tmp_path: Path) -> None:
 
 def test_the_readme_names_every_command() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for command in ("run", "status", "resume", "report", "show", "train", "clean"):
+    for command in COMMANDS:
         assert f"einsearch {command}" in readme
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_outputs_in_the_documentation_are_those_of_the_program(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert "```console" in text
+    assert with_outputs(text) == text, "run `make docs` and commit what it wrote"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_pictures_in_the_documentation_are_there(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for picture in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", text):
+        assert (ROOT / "docs" / page).parent.joinpath(picture).is_file(), picture
