@@ -38,6 +38,7 @@ lint: install-dev
 
 docs: install-dev
 	$(BIN)/python -m typer einsearch.cli.main utils docs --name einsearch --output docs/commands.md
+	$(BIN)/python docs/refresh.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
