@@ -21,6 +21,8 @@ from einsearch.space.enumeration import count_structures, require_enumerable, st
 from einsearch.space.feasible import NAMES, where
 from einsearch.space.structure import Structure
 
+_COLUMNS = ("number", "indices", "einsum", "kinds", "omega", "psi", "nu", "N", "F", "contains", "transpose")
+
 
 class UpTo(StrEnum):
     """Which structures count as one."""
@@ -66,7 +68,7 @@ def enumerate(
         _print_counts(counts, factors, max_indices, format)
         return
     rows = (_row(number, structure, einsum) for number, (structure, einsum) in zip(numbers(1), found, strict=False))
-    {Format.table: _print_table, Format.json: _print_json, Format.csv: _print_csv}[format](rows)
+    {Format.table: _print_table, Format.json: _print_json, Format.csv: _print_csv}[format](rows, condition is not None)
 
 
 def _found(every: Iterator[Structure], condition: Constraint | None) -> Iterator[tuple[Structure, Einsum | None]]:
@@ -94,27 +96,28 @@ def _row(number: int, structure: Structure, einsum: Einsum | None) -> dict[str, 
     return row if einsum is None else row | {"exponents": einsum.equation().partition("; ")[2]}
 
 
-def _print_table(rows: Iterable[dict[str, Any]]) -> None:
+def _print_table(rows: Iterable[dict[str, Any]], exponents: bool) -> None:
     """Plain lines, each printed as soon as it is known; columns are as wide as entries of two factors need."""
     widths = {"number": 6, "indices": 7, "einsum": 20, "kinds": 27, "contains": 51}
     heads = {"number": "#", "kinds": "kinds of index", "contains": "holds"}
+    names = [*widths, *(("exponents",) if exponents else ()), "omega, psi, nu"]
+    sys.stdout.write("  ".join(f"{heads.get(name, name):<{widths.get(name, 0)}}" for name in names).rstrip() + "\n")
+    found = False
     for row in rows:
+        found = True
         shown = row | {"kinds": " ".join(row["kinds"]), "contains": ", ".join(row["contains"]) or "-"}
-        if row["number"] == 1:
-            names = [*widths, *(("exponents",) if "exponents" in row else ()), "omega, psi, nu"]
-            sys.stdout.write(
-                "  ".join(f"{heads.get(name, name):<{widths.get(name, 0)}}" for name in names).rstrip() + "\n"
-            )
         cells = [
             f"{shown[name]:{'>' if name in ('number', 'indices') else '<'}{width}}" for name, width in widths.items()
         ]
-        if "exponents" in row:
+        if exponents:
             cells.append(row["exponents"])
         forms = f"ω = {row['omega']}; ψ = {row['psi']}; ν = {row['nu']}"
         sys.stdout.write("  ".join([*cells, forms]) + "\n")
+    if not found:
+        sys.stdout.write("none\n")
 
 
-def _print_json(rows: Iterable[dict[str, Any]]) -> None:
+def _print_json(rows: Iterable[dict[str, Any]], exponents: bool) -> None:
     """One JSON array, an entry a line."""
     opened = False
     for row in rows:
@@ -123,14 +126,11 @@ def _print_json(rows: Iterable[dict[str, Any]]) -> None:
     sys.stdout.write("\n]\n" if opened else "[]\n")
 
 
-def _print_csv(rows: Iterable[dict[str, Any]]) -> None:
-    writer = None
+def _print_csv(rows: Iterable[dict[str, Any]], exponents: bool) -> None:
+    writer = csv.DictWriter(sys.stdout, [*_COLUMNS, *(("exponents",) if exponents else ())], lineterminator="\n")
+    writer.writeheader()
     for row in rows:
-        flat = {name: "; ".join(value) if isinstance(value, list) else value for name, value in row.items()}
-        if writer is None:
-            writer = csv.DictWriter(sys.stdout, fieldnames=list(flat), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(flat)
+        writer.writerow({name: "; ".join(value) if isinstance(value, list) else value for name, value in row.items()})
 
 
 def _print_counts(counts: dict[int, int], factors: int, max_indices: int | None, format: Format) -> None:

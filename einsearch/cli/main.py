@@ -76,7 +76,7 @@ def einsearch() -> None:
 def main() -> None:
     """Run a command; input that a person can mend ends in one line and exit code 2."""
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(standalone_mode=False, prog_name="einsearch"))
     except EinsearchError as error:
         _complain(str(error))
     except _UsageError as error:

@@ -17,7 +17,7 @@ from einsearch.space.search_space import SearchSpace, costs_of
 from einsearch.space.taxonomy import taxonomy
 
 _WIDTHS = (64, 96)
-_SURVEYED = 400
+_SURVEYED = 200
 """Valid candidates drawn for the fractions and the count of families."""
 
 

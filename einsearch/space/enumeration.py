@@ -24,8 +24,8 @@ from einsearch.space.structure import Index, Structure, index_kinds
 
 Masks = npt.NDArray[np.uint64]
 
-MOST_STRUCTURES = 20_000_000
-"""Enumerations that would visit more sets than this are refused: four factors take 150,000 a second, five 10,000."""
+MOST_COMPARISONS = 500_000_000
+"""Sets of kinds times renamings, beyond which enumerations are refused: a few minutes for any number of factors."""
 
 MOST_FACTORS = 6
 """A set is compared with its images under all renamings of the factors; of seven there are 5,040."""
@@ -45,7 +45,7 @@ def structures(factors: int, max_indices: int | None = None, up_to_transpose: bo
     In the order of the number of indices, then of the kinds; the order never changes. With
     `up_to_transpose` one of a structure and its transpose. Memory does not grow with what has been found.
 
-    Raises EinsearchError where there would be more than MOST_STRUCTURES sets to visit.
+    Raises EinsearchError where there would be more than MOST_COMPARISONS to make.
 
     >>> [str(s) for s in structures(1)], sum(1 for _ in structures(2))
     (['a,ab->b'], 40)
@@ -91,14 +91,15 @@ def require_enumerable(factors: int, max_indices: int | None) -> None:
         raise EinsearchError(f"factors is {factors}; structures of at most {MOST_FACTORS} factors are enumerated")
     if max_indices is not None and max_indices < 2:
         raise EinsearchError(f"at most {max_indices} indices: a structure has at least 2, one of x and one of y")
-    if _visits(factors, max_indices) <= MOST_STRUCTURES:
+    most = MOST_COMPARISONS // factorial(factors)
+    if _visits(factors, max_indices) <= most:
         return
     asked = "" if max_indices is None else f" and at most {max_indices} indices"
-    fits = [m for m in range(2, _last(factors, None) + 1) if _visits(factors, m) <= MOST_STRUCTURES]
+    fits = [m for m in range(2, _last(factors, None) + 1) if _visits(factors, m) <= most]
     fix = f"give at most {fits[-1]} indices (--max-indices {fits[-1]})" if fits else "give fewer factors"
     raise EinsearchError(
         f"{factors} factors{asked} have about {_visits(factors, max_indices):.2g} structures; "
-        f"enumeration ends at {MOST_STRUCTURES:.0e}; {fix}"
+        f"enumeration ends at {most:.0e}; {fix}"
     )
 
 

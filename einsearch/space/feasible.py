@@ -12,10 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
+from einsearch.errors import EinsearchError
 from einsearch.space.closed_forms import bits, closed_forms
 from einsearch.space.constraint import Constraint, Linear
 from einsearch.space.einsum import Einsum
@@ -25,6 +27,9 @@ from einsearch.space.taxonomy import taxonomy, taxonomy_arrays
 
 NAMES = ("omega", "psi", "nu", "indices")
 """What a condition on structures may speak of: the taxonomy, and the number of indices."""
+
+MOST_CASES = 1000
+"""Alternatives (by or, != and not) that a condition may have: each is a linear programme of its own."""
 
 _MARGIN = 1e-6
 """A maximin exponent below this counts as zero; real ones are fractions with small denominators."""
@@ -266,7 +271,19 @@ class _Programme:
 
 
 def where(structures: Iterator[Structure], condition: Constraint) -> Iterator[tuple[Structure, Einsum]]:
-    """The structures that can meet a condition, each with exponents that do."""
+    """The structures that can meet a condition, each with exponents that do.
+
+    Raises EinsearchError, before any structure is looked at, where the condition is not linear or has more
+    than MOST_CASES alternatives.
+    """
+    cases = sum(1 for _ in islice(condition.cases(), MOST_CASES + 1))
+    if cases > MOST_CASES:
+        shown = f"{str(condition)[:60]!r}..."
+        raise EinsearchError(f"condition {shown} has more than {MOST_CASES} alternatives; shorten it")
+    return _found(structures, condition)
+
+
+def _found(structures: Iterator[Structure], condition: Constraint) -> Iterator[tuple[Structure, Einsum]]:
     for structure in structures:
         einsum = witness(structure, condition)
         if einsum is not None:

@@ -12,6 +12,7 @@ from einsearch.proxy.protocol import Protocol
 from einsearch.search.config import StudyConfig, parse_flops
 from einsearch.search.plan import LEAST_STEPS, Plan, make_plan, optimal_width
 from einsearch.space.candidate import Candidate
+from einsearch.space.search_space import shipped
 
 budgets = st.floats(10, 20).map(lambda exponent: int(10**exponent))
 
@@ -28,7 +29,7 @@ def test_the_plan_of_the_default_study():
     assert plan.segment == 41_666_666_666
 
 
-@pytest.mark.parametrize("space", ["two-factor", "paper", "btt"])
+@pytest.mark.parametrize("space", shipped())
 @settings(max_examples=15)
 @given(budget=budgets)
 def test_a_plan_fits_its_budget(space, budget):
@@ -126,6 +127,21 @@ def test_rungs_and_ladders_that_cannot_be_trained(tiny_study: Path, changes, mes
     )
     with pytest.raises(EinsearchError, match=message):
         make_plan(config)
+
+
+@pytest.mark.parametrize(("widths", "shown"), [("", "32"), ("\nmodel: {widths: [32, 48]}", "32, 48")])
+def test_a_space_in_which_nothing_is_valid_is_refused(tmp_path: Path, widths: str, shown: str):
+    space = tmp_path / "space.yaml"
+    text = "name: cheap\nstructures: {continuous: {factors: 2}}\nwhere: omega == 0 and psi == 1 and nu < 1/2"
+    space.write_text(text + widths)
+    with pytest.raises(EinsearchError) as error:
+        make_plan(StudyConfig(space=str(space)))
+    assert str(error.value) == (
+        "search space cheap is empty: none of 400,000 random structures is valid at widths "
+        f"{shown} (condition 'omega == 0 and psi == 1 and nu < 1/2'); relax its conditions or its indices"
+    )
+    space.write_text((text + widths).replace("factors: 2", "factors: 3"))
+    assert make_plan(StudyConfig(space=str(space))).space.factors == 3
 
 
 def test_the_optimal_width_grows_slower_than_compute():

@@ -1,13 +1,16 @@
 import math
 import random
+from itertools import islice
 
+import numpy as np
 import optuna
 import pytest
 
 from einsearch.errors import EinsearchError
 from einsearch.search.suggest import ATTEMPTS, SAMPLERS, WINDOW, Observation, Suggester, Suggestion, distributions
 from einsearch.space.candidate import Candidate
-from einsearch.space.notation import parse
+from einsearch.space.draws import Drawer
+from einsearch.space.parse import parse
 from einsearch.space.search_space import SearchSpace
 
 CONTINUOUS = SearchSpace(name="two", widths=(32, 64))
@@ -93,14 +96,73 @@ def test_a_list_is_exhausted_exactly(sampler):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_sites_of_their_own_are_exhausted_too(sampler):
     """Pairs that no list names: the sampler has to find them, repeats and all."""
-    space = SearchSpace(
-        name="sites", structures=FAMILIES.structures[:3], separate_sites=True, widths=(16,), head_size=8
-    )
+    space = SearchSpace(name="sites", structures=FAMILIES.structures[:3], sites="separate", widths=(16,), head_size=8)
     count = space.count()
     assert count == 9
     found = grow(sampler, count, space=space)
     assert len({candidate.key for candidate, _ in found}) == count
     assert Suggester(space, sampler, 0).next([o for _, o in found]) is None
+
+
+RARE = SearchSpace(name="rare", factors=3, max_indices=10, where=("omega == 0 and psi == 1",), widths=(32, 64))
+"""One in hundreds of random points is valid."""
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_where_proposals_are_hardly_ever_valid_suggestions_are(sampler):
+    """Valid, new, and the same again: chance finds them, near to what was proposed."""
+    known = len(list(RARE.known_first()))
+    found = grow(sampler, known + 2, space=RARE)
+    assert len({candidate.key for candidate, _ in found}) == known + 2
+    for candidate, seen in found[known:]:
+        assert RARE.refuses(candidate) is None
+        assert set(seen.suggestion.params) == set(RARE.parameters())
+        assert RARE.candidate(seen.suggestion.params).key == candidate.key
+    history = [o for _, o in found]
+    first = Suggester(RARE, sampler, 0).next(history)
+    assert first == Suggester(RARE, sampler, 0).next(history)
+    assert first is not None
+    assert first[0].key not in {o.key for o in history}
+
+
+def test_what_stands_in_for_a_proposal_is_near_to_it(monkeypatch):
+    asked = []
+    ask = optuna.Study.ask
+
+    def remember(*arguments):
+        asked.append(ask(*arguments))
+        return asked[-1]
+
+    monkeypatch.setattr(optuna.Study, "ask", remember)
+    pool = [params for params, _ in islice(Drawer(RARE, np.random.default_rng(99)).valid(), 100)]
+    for seed in range(2):
+        history = [o for _, o in grow("random", len(list(RARE.known_first())), space=RARE)]
+        asked.clear()
+        suggested = Suggester(RARE, "random", seed).next(history)
+        assert suggested is not None
+        proposed = asked[0].params
+        assert RARE.refuses(RARE.candidate(proposed)) is not None
+
+        def distance(params, proposed=proposed):
+            return sum((params[name] - proposed[name]) ** 2 for name in params if name != "width")
+
+        nearer = sum(distance(params) < distance(suggested[1].params) for params in pool)
+        assert nearer < 25, "of a hundred random valid ones few are nearer"
+
+
+def test_a_space_without_any_valid_candidate_is_exhausted():
+    nothing = SearchSpace(name="none", where=("omega == 0 and psi == 1 and nu < 1/2",), widths=(32,))
+    assert Suggester(nothing, "random", 0).next([]) is None
+
+
+def test_sites_are_mended_one_by_one():
+    """Six structures that all pass are never proposed together."""
+    space = SearchSpace(name="six", sites="each", where=("omega == 0 and psi == 1",), widths=(32,))
+    found = grow("tpe", 4, space=space)
+    assert len({candidate.key for candidate, _ in found}) == 4
+    for candidate, _ in found:
+        assert space.refuses(candidate) is None
+    assert len(set(found[-1][0].einsums)) == 6
 
 
 def test_keys_that_are_trained_elsewhere_are_left_out():
@@ -118,7 +180,7 @@ def test_gp_gives_way_to_chance_where_it_insists_on_invalid_structures(monkeypat
     ask = optuna.Study.ask
     monkeypatch.setattr(optuna.Study, "ask", lambda *arguments: asked.append(1) or ask(*arguments))
     monkeypatch.setattr(Candidate, "invalid_because", lambda self: "invalid" if len(asked) < ATTEMPTS else None)
-    space = SearchSpace(name="three", factors=3, widths=(32,))  # no known structures
+    space = SearchSpace(name="three", factors=3, widths=(32,))
     assert Suggester(space, "gp", 0).next([]) is not None
     assert len(asked) == ATTEMPTS
 

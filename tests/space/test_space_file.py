@@ -4,7 +4,7 @@ import pytest
 
 from einsearch.errors import EinsearchError
 from einsearch.space.families import btt
-from einsearch.space.notation import parse
+from einsearch.space.parse import parse
 from einsearch.space.search_space import SearchSpace
 from einsearch.space.space_file import read_space
 
@@ -43,7 +43,7 @@ model:
             parse("btt(1/4)"),
             parse("low-rank(1/2)"),
         ),
-        separate_sites=True,
+        sites="separate",
         widths=(32, 48),
         depth=3,
         head_size=16,
@@ -56,6 +56,36 @@ def test_what_is_left_out_has_a_default() -> None:
     assert read_space(f"{CONTINUOUS}    factors: 3\n    zero: [x.A]\n", "c.yaml") == SearchSpace(
         name="mine", factors=3, zero=("x.A",)
     )
+
+
+def test_conditions_indices_and_sites() -> None:
+    text = """
+name: mine
+structures:
+  continuous:
+    factors: 3
+    max_indices: 9
+where:
+  - omega == 0 and psi == 1
+  - params <= dense_params / 2
+model:
+  sites: each
+  fixed: {q: dense, k: "(1|0|0|0|1|0|1/3)", down: "btt(1/4, factors=3)"}
+"""
+    assert read_space(text, "mine.yaml") == SearchSpace(
+        name="mine",
+        factors=3,
+        max_indices=9,
+        where=("omega == 0 and psi == 1", "params <= dense_params / 2"),
+        sites="each",
+        fixed=(("q", parse("dense")), ("k", parse("low-rank(1/3)")), ("down", parse("btt(1/4, factors=3)"))),
+    )
+
+
+def test_one_condition_needs_no_list() -> None:
+    one, many = (read_space(f"{BTT}where: {text}\n", "c.yaml") for text in ("nu < 1/2", "[nu < 1/2]"))
+    assert one == many
+    assert one.where == ("nu < 1/2",)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +107,7 @@ def test_what_is_left_out_has_a_default() -> None:
         # Fields
         (
             f"{BTT}modle: {{}}\n",
-            " line 3, field modle: unknown field; known here: name, description, structures, model",
+            " line 3, field modle: unknown field; known here: name, description, structures, where, model",
         ),
         ("name: mine\n", " line 1, field structures: missing; add it"),
         ("name: mine\nstructures: {}\n", " line 2, field structures: give either list or continuous"),
@@ -124,8 +154,20 @@ def test_what_is_left_out_has_a_default() -> None:
         (f"{LIST}    - {{rank: 1}}\n", " line 4, field structures.list.0: give either theta or family"),
         # A continuous space
         (
-            f"{CONTINUOUS}    factors: 4\n",
-            " line 4, field structures.continuous.factors: Input should be less than or equal to 3",
+            f"{CONTINUOUS}    factors: 5\n",
+            " line 3, field structures.continuous: factors is 5; a continuous space has 1 to 4",
+        ),
+        (
+            f"{CONTINUOUS}    max_indices: 1\n",
+            " line 3, field structures.continuous: max_indices is 1; a structure has at least 2, one of x and one of y",
+        ),
+        (
+            f"{CONTINUOUS}    max_indices: many\n",
+            " line 4, field structures.continuous.max_indices: Input should be a valid integer",
+        ),
+        (
+            f"{LIST}    - {{family: btt}}\n  max_indices: 3\n",
+            " line 5, field structures.max_indices: unknown field; known here: list, continuous",
         ),
         (
             f"{CONTINUOUS}    zero: [beta, bta]\n",
@@ -137,6 +179,23 @@ def test_what_is_left_out_has_a_default() -> None:
             " line 3, field structures.continuous: every exponent of x is under zero (alpha, beta, gamma), "
             "but they sum to 1; leave one out",
         ),
+        # Conditions
+        (
+            f"{BTT}where: omega = 0\n",
+            " line 3, field where: 'omega = 0', character 7: not a condition; write one as omega == 0 and nu <= 1/2",
+        ),
+        (
+            f"{BTT}where:\n  - nu < 1\n  - rank == 1\n",
+            " line 3, field where: 'rank == 1', character 1: 'rank' is not known here; "
+            "known: omega, psi, nu, params, flops, dense_params, dense_flops",
+        ),
+        (
+            f"{BTT}where: __import__('os').getcwd() == 0\n",
+            """ line 3, field where: "__import__('os').getcwd() == 0", character 1: "__import__('os').getcwd()" """
+            "is no number; write decimals, names and + - * /",
+        ),
+        (f"{BTT}where: 7\n", " line 3, field where: Input should be a valid list"),
+        (f"{BTT}where:\n  - nu < 1\n  - 7\n", " line 5, field where.1: Input should be a valid string"),
         # The model
         (
             f"{BTT}model:\n  widths: [64, 60]\n  head_size: 8\n",
@@ -147,11 +206,30 @@ def test_what_is_left_out_has_a_default() -> None:
             f"{BTT}model:\n  depth: 0\n",
             " line 4, field model.depth: Input should be greater than or equal to 1",
         ),
-        (f"{BTT}model:\n  sites: both\n", " line 4, field model.sites: Input should be 'same' or 'separate'"),
+        (f"{BTT}model:\n  sites: both\n", " line 4, field model.sites: Input should be 'same', 'separate' or 'each'"),
         (
             f"{BTT}model:\n  heads: 2\n",
-            " line 4, field model.heads: unknown field; known here: widths, depth, head_size, ffn_expansion, sites",
+            " line 4, field model.heads: unknown field; known here: widths, depth, head_size, ffn_expansion, sites, "
+            "fixed",
         ),
+        (
+            f"{BTT}model:\n  fixed: {{ffn: dense}}\n",
+            " line 3, field model: unknown site 'ffn' under fixed; with sites same: all",
+        ),
+        (
+            f"{BTT}model:\n  sites: separate\n  fixed: {{ffn: dense, attention: btt}}\n",
+            " line 3, field model: every site is under fixed; leave one out to search it",
+        ),
+        (
+            f"{BTT}model:\n  sites: each\n  fixed: {{up: bttt}}\n",
+            " line 3, field model: unknown structure 'bttt'; give a family (dense, low-rank, kronecker, tensor-train, "
+            "monarch, btt), a theta (alpha|beta|gamma|delta|epsilon|phi|rho) or an einsum string with exponents",
+        ),
+        (
+            f"{BTT}model:\n  sites: each\n  fixed:\n    up: 3\n",
+            " line 6, field model.fixed.up: Input should be a valid string",
+        ),
+        (f"{BTT}model:\n  fixed: [ffn]\n", " line 4, field model.fixed: Input should be a valid dictionary"),
     ],
 )
 def test_an_error_names_file_line_field_and_fix(text: str, message: str) -> None:
