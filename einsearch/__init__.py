@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from einsearch.space.search_space import SearchSpace as SearchSpace
     from einsearch.space.structure import Structure as Structure
     from einsearch.space.taxonomy import taxonomy as taxonomy
+    from einsearch.space.taxonomy import taxonomy_arrays as taxonomy_arrays
 
 _HOME = {
     "Candidate": "space.candidate",
@@ -53,6 +54,7 @@ _HOME = {
     "parse_structure": "space.parse",
     "structures": "space.enumeration",
     "taxonomy": "space.taxonomy",
+    "taxonomy_arrays": "space.taxonomy",
 }
 
 __all__ = [*_HOME, "__version__"]

@@ -34,7 +34,7 @@ MOST_CASES = 1000
 _MARGIN = 1e-6
 """A maximin exponent below this counts as zero; real ones are fractions with small denominators."""
 
-_TOLERANCE = 1e-9
+_TOLERANCE = 1e-7
 _GRID = 12
 _SAMPLES = 96
 _LARGEST_DENOMINATOR = 5000
@@ -81,12 +81,13 @@ def _sampled(structure: Structure, condition: Constraint) -> Einsum | None:
     """A quick look at round exponents: most conditions that can be met are met by some."""
     table = lattice(structure)
     counts = tuple(mask.bit_count() for mask in (table.x, table.y, table.inner))
-    units = _round_exponents(counts)
-    found = taxonomy_arrays(structure, units / _GRID)
+    grid = _GRID * max(1, -(-max(counts[:2]) // (_GRID // 2)))
+    units = _round_exponents(counts, grid)
+    found = taxonomy_arrays(structure, units / grid)
     names = {"omega": found.omega, "psi": found.psi, "nu": found.nu}
     held = condition.holds_for(names | {"indices": np.full(len(units), len(structure.indices))})
     for row in np.flatnonzero(held):
-        exponents = [Fraction(int(n), _GRID) for n in units[row]]
+        exponents = [Fraction(int(n), grid) for n in units[row]]
         einsum = Einsum.of(structure.factors, dict(zip(structure.indices, exponents, strict=True)))
         if condition.holds(values_of(einsum)):
             return einsum
@@ -94,18 +95,18 @@ def _sampled(structure: Structure, condition: Constraint) -> Einsum | None:
 
 
 @lru_cache(maxsize=512)
-def _round_exponents(counts: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """(samples, indices) positive multiples of 1/12 that sum to 12 over x and over y; always the same."""
+def _round_exponents(counts: tuple[int, ...], grid: int) -> npt.NDArray[np.int64]:
+    """(samples, indices) positive integers that sum to `grid` over x and over y; always the same."""
     generator = np.random.default_rng(0)
     rows = []
     for _ in range(_SAMPLES):
         row: list[int] = []
         for side, count in enumerate(counts):
             if side < 2:
-                cuts = np.sort(generator.choice(np.arange(1, _GRID), count - 1, replace=False))
-                row += [int(n) for n in np.diff(np.concatenate([[0], cuts, [_GRID]]))]
+                cuts = np.sort(generator.choice(np.arange(1, grid), count - 1, replace=False))
+                row += [int(n) for n in np.diff(np.concatenate([[0], cuts, [grid]]))]
             else:
-                row += [int(n) for n in generator.integers(1, _GRID // 2 + 1, count)]
+                row += [int(n) for n in generator.integers(1, grid // 2 + 1, count)]
         rows.append(row)
     return np.array(rows, dtype=np.int64)
 

@@ -233,3 +233,10 @@ def test_the_answer_is_always_the_same() -> None:
     for structure in list(structures(2))[::5]:
         first = witness(structure, condition("psi == 2/7 or nu == 1/3"))
         assert witness(structure, condition("psi == 2/7 or nu == 1/3")) == first
+
+
+def test_a_structure_with_every_kind_of_index_of_four_factors_has_exponents_too() -> None:
+    structure = Structure.of(4, index_kinds(4))
+    found = witness(structure, Constraint.parse("nu <= 2 and psi == 1", NAMES))
+    assert found is not None
+    assert found.structure == structure
