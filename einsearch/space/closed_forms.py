@@ -15,7 +15,7 @@ too) one sum of exponents is at most another everywhere iff it is so at the corn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -83,17 +83,18 @@ def closed_forms(structure: Structure) -> ClosedForms:
     def rest(mask: int) -> int:
         return _same_sum(everything & ~mask, table)
 
-    lacks = _least({rest(mask) for mask in table.factor}, table, at_most)
+    lacks = _without_means(_least({rest(mask) for mask in table.factor}, at_most), table)
     orders: list[set[tuple[int, ...]]] = [{()}]
     for contracted in range(1, len(table.live)):
         found = {
-            _least({*before, rest(touched)}, table, at_most)
+            _least({*before, rest(touched)}, at_most)
             for f, touched in table.steps_to(contracted)
             for before in orders[contracted & ~(1 << f)]
         }
         orders.append(_undominated(found, at_most))
-    cuts = _least({_same_sum(cut, table) for cut in table.live}, table, at_most)
-    return ClosedForms(structure, lacks, tuple(sorted(orders[-1])), cuts)
+    untouched = _undominated({_without_means(order, table) for order in orders[-1]}, at_most)
+    cuts = _without_means(_least({_same_sum(cut, table) for cut in table.live}, at_most), table)
+    return ClosedForms(structure, lacks, tuple(sorted(untouched)), cuts)
 
 
 def _same_sum(mask: int, table: Lattice) -> int:
@@ -110,6 +111,8 @@ def comparison(table: Lattice) -> Callable[[int, int], bool]:
 
     def at_most(a: int, b: int) -> bool:
         more, less = a & ~b, b & ~a
+        if not more:
+            return True
         if more & table.inner:
             return False
         worst = 0
@@ -121,17 +124,23 @@ def comparison(table: Lattice) -> Callable[[int, int], bool]:
     return at_most
 
 
-def _least(masks: Iterable[int], table: Lattice, at_most: Callable[[int, int], bool]) -> tuple[int, ...]:
-    """The masks that may be the minimum: not, everywhere, at least another one or the mean of two others."""
+def _least(masks: set[int], at_most: Callable[[int, int], bool]) -> tuple[int, ...]:
+    """The masks that are not, everywhere, at least some other: those that may be the minimum."""
     kept: list[int] = []
-    for mask in sorted(masks, key=lambda m: (m.bit_count(), m)):
+    for mask in sorted(masks):
         if not any(at_most(other, mask) for other in kept):
             kept = [other for other in kept if not at_most(mask, other)] + [mask]
-    for mask in sorted(kept):
+    return tuple(kept)
+
+
+def _without_means(masks: tuple[int, ...], table: Lattice) -> tuple[int, ...]:
+    """Without the masks that are, everywhere, at least the mean of two others, and so of the lesser."""
+    kept = list(masks)
+    for mask in masks:
         others = [other for other in kept if other != mask]
         if any(_mean_at_most(p, q, mask, table) for p, q in combinations(others, 2)):
             kept = others
-    return tuple(sorted(kept))
+    return tuple(kept)
 
 
 def _mean_at_most(p: int, q: int, mask: int, table: Lattice) -> bool:
