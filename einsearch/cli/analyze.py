@@ -174,7 +174,7 @@ def _costs_table(counted: list[Costs], dtype: str) -> Table:
 
 
 def _rank_text(each: Costs) -> str:
-    how = "exact" if each.rank.exact else "bounds; --measure-rank decides"
+    how = "proven" if each.rank.proven else "measured" if each.rank.exact else "bounds; --measure-rank decides"
     return f"{each.rank} of {min(each.operator.sizes.d_in, each.operator.sizes.d_out)} ({how})"
 
 
@@ -244,6 +244,7 @@ def _costs_as_json(each: Costs) -> dict[str, Any]:
             "certified": each.rank.certified,
             "measured": each.rank.measured.rank if each.rank.measured else None,
             "exact": each.rank.exact,
+            "proven": each.rank.proven,
             "reason": each.rank.reason,
         },
         "batch": each.batch,

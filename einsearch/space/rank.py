@@ -30,6 +30,11 @@ class Rank:
         return max(self.certified, self.measured.rank if self.measured else 0)
 
     @property
+    def proven(self) -> bool:
+        """Whether `least` is the rank without doubt: a certificate or a measurement attains the bound."""
+        return self.least == self.bound
+
+    @property
     def exact(self) -> bool:
         """Whether `least` is the rank: proven, or measured and wrong with the probability `measured.error`."""
         return self.measured is not None or self.certified == self.bound

@@ -17,7 +17,7 @@ def test_what_a_monarch_is(cli):
         "the minimum cut: α + γ (between x and the rest)",
         "a32 g24 e64 f48",
         "110,592",
-        "768 of 768 (exact)",
+        "768 of 768 (proven)",
         "at least 768: paths a-f x32, g-e x24",
         "(x A) B",
     ):
@@ -65,7 +65,7 @@ def test_sizes_by_hand_and_a_rank_that_no_proof_decides(cli):
     arguments = ("analyze", "ab,adr,ber->de", "--sizes", "a=5, b=3, d=3, e=5, r=2")
     assert "to 15 of 15 (bounds; --measure-rank decides)" in cli(*arguments).out
     measured = cli(*arguments, "--measure-rank").out
-    assert "14 of 15 (exact)" in measured
+    assert "14 of 15 (measured)" in measured
     assert "wrong with probability" in measured
 
 
