@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from einsearch.space.parse import parse as parse
     from einsearch.space.parse import parse_structure as parse_structure
     from einsearch.space.search_space import SearchSpace as SearchSpace
+    from einsearch.space.space_file import load_space as load_space
     from einsearch.space.structure import Structure as Structure
     from einsearch.space.taxonomy import taxonomy as taxonomy
     from einsearch.space.taxonomy import taxonomy_arrays as taxonomy_arrays
@@ -48,6 +49,7 @@ _HOME = {
     "analyze": "space.analysis",
     "classify": "space.classify",
     "closed_forms": "space.closed_forms",
+    "load_space": "space.space_file",
     "operator": "space.operator",
     "param_groups": "layers.parametrize",
     "parse": "space.parse",

@@ -14,6 +14,7 @@ from einsearch.space.candidate import Candidate
 from einsearch.space.classify import Family, classify
 from einsearch.space.draws import Drawer, Survey, require_valid
 from einsearch.space.search_space import SearchSpace, costs_of
+from einsearch.space.space_file import load_space
 from einsearch.space.taxonomy import taxonomy
 
 _WIDTHS = (64, 96)
@@ -30,7 +31,7 @@ def space(
     """Describe a search space: its parameters, what part of it is valid, samples."""
     if samples < 0 or seed < 0:
         raise EinsearchError(f"samples {samples} and seed {seed} may not be negative; give 0 or more")
-    found = SearchSpace.load(name)
+    found = load_space(name)
     planned = not found.widths
     if planned:
         found = found.with_widths(_WIDTHS)

@@ -13,6 +13,7 @@ from einsearch.search.config import StudyConfig, write_flops
 from einsearch.space.candidate import Candidate
 from einsearch.space.draws import require_valid
 from einsearch.space.search_space import SearchSpace
+from einsearch.space.space_file import load_space
 
 BUDGET_IN_TOP_RUNGS = 16
 """Top rungs in a budget: the dense ladder takes four or five of them, the rest is search."""
@@ -115,7 +116,7 @@ def make_plan(config: StudyConfig) -> Plan:
     Also where the configuration gives rungs or ladder runs of less than LEAST_STEPS steps, or nothing in the
     search space is valid.
     """
-    space = SearchSpace.load(config.space)
+    space = load_space(config.space)
     rungs = config.rungs or _rungs(config.budget, config.reduction)
     plan = _plan(config, space, rungs)
     require_valid(plan.space)

@@ -25,7 +25,7 @@ from einsearch.search.driver import Driver, Mirror, Observer
 from einsearch.search.local import LocalExecutor
 from einsearch.search.mirror import OptunaMirror, delete_mirror
 from einsearch.search.plan import Plan, make_plan
-from einsearch.space.search_space import SearchSpace
+from einsearch.space.space_file import load_space
 from einsearch.store import Curve, Store, StudyRow
 
 RUNS = Path("runs")
@@ -207,7 +207,7 @@ def _check_space(config: StudyConfig, plan: Plan, row: StudyRow) -> None:
     """EinsearchError where the file of the search space says something else than when the study was begun."""
     if config.space != row.config["space"]:
         return  # said in other words by _check_same
-    space = SearchSpace.load(config.space)
+    space = load_space(config.space)
     if (space if space.widths else space.with_widths(plan.space.widths)) != plan.space:
         raise EinsearchError(
             f"search space {config.space} was changed since study {row.name!r} was begun; choose another --study, "

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib import resources
 from itertools import product
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,28 +103,6 @@ class SearchSpace:
             _condition(text)
         for width in self.widths:
             self.shape(width)
-
-    @classmethod
-    def load(cls, name_or_path: str | Path) -> SearchSpace:
-        """A shipped space by name (`two-factor`, `paper`, `btt`, ...) or a YAML file by its path."""
-        from einsearch.space.space_file import read_space
-
-        path = Path(name_or_path)
-        if path.suffix in (".yaml", ".yml"):
-            if not path.is_file():
-                raise EinsearchError(f"no search space file at {path}; shipped spaces: {', '.join(shipped())}")
-            try:
-                text = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise EinsearchError(f"cannot read search space {path}: {error}; give a UTF-8 text file") from None
-            return read_space(text, str(path))
-        if str(name_or_path) not in shipped():
-            raise EinsearchError(
-                f"unknown search space {str(name_or_path)!r}; shipped: {', '.join(shipped())}; "
-                "or give the path of a .yaml file"
-            )
-        source = resources.files("einsearch.search_spaces") / f"{name_or_path}.yaml"
-        return read_space(source.read_text(encoding="utf-8"), f"{name_or_path}.yaml")
 
     def to_json(self) -> dict[str, Any]:
         data = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -284,9 +260,3 @@ def costs_of(candidate: Candidate) -> dict[str, int]:
         found[f"{prefix}params"] = candidate.shape.depth * sum(layer.parameters for layer in layers)
         found[f"{prefix}flops"] = 6 * candidate.shape.depth * sum(layer.macs for layer in layers)
     return found
-
-
-def shipped() -> list[str]:
-    """Names of the search spaces that come with the package."""
-    folder = resources.files("einsearch.search_spaces")
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))

@@ -1,7 +1,9 @@
-"""The schema of `search_spaces/*.yaml`."""
+"""Search space files: the schema of `search_spaces/*.yaml`, and where they are found."""
 
 from __future__ import annotations
 
+from importlib import resources
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -144,6 +146,35 @@ class SpaceFile(_Strict):
             head_size=self.model.head_size,
             ffn_expansion=self.model.ffn_expansion,
         )
+
+
+def load_space(name_or_path: str | Path) -> SearchSpace:
+    """A shipped space by name (`two-factor`, `paper`, `btt`, ...) or a YAML file by its path.
+
+    Raises EinsearchError for an unknown name, and for a file that cannot be read or is wrong.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise EinsearchError(f"no search space file at {path}; shipped spaces: {', '.join(shipped())}")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise EinsearchError(f"cannot read search space {path}: {error}; give a UTF-8 text file") from None
+        return read_space(text, str(path))
+    if str(name_or_path) not in shipped():
+        raise EinsearchError(
+            f"unknown search space {str(name_or_path)!r}; shipped: {', '.join(shipped())}; "
+            "or give the path of a .yaml file"
+        )
+    source = resources.files("einsearch.search_spaces") / f"{name_or_path}.yaml"
+    return read_space(source.read_text(encoding="utf-8"), f"{name_or_path}.yaml")
+
+
+def shipped() -> list[str]:
+    """Names of the search spaces that come with the package."""
+    folder = resources.files("einsearch.search_spaces")
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
 def read_space(text: str, source: str) -> SearchSpace:

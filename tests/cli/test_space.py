@@ -6,7 +6,8 @@ from importlib import import_module
 import pytest
 
 from einsearch.space.candidate import Candidate
-from einsearch.space.search_space import SearchSpace, costs_of, shipped
+from einsearch.space.search_space import SearchSpace, costs_of
+from einsearch.space.space_file import load_space, shipped
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +34,7 @@ def answered(answer):
 
 @pytest.mark.parametrize("name", shipped())
 def test_every_shipped_space(cli, name):
-    space = SearchSpace.load(name)
+    space = load_space(name)
     found = json.loads(answered(cli("space", name, "--json", "--samples", 5)))
     planned = space.with_widths((64, 96))
     assert SearchSpace.from_json(found["space"]) == planned

@@ -12,7 +12,7 @@ from einsearch.proxy.protocol import Protocol
 from einsearch.search.config import StudyConfig, parse_flops
 from einsearch.search.plan import LEAST_STEPS, Plan, make_plan, optimal_width
 from einsearch.space.candidate import Candidate
-from einsearch.space.search_space import shipped
+from einsearch.space.space_file import shipped
 
 budgets = st.floats(10, 20).map(lambda exponent: int(10**exponent))
 

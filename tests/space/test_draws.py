@@ -11,7 +11,8 @@ from einsearch.space.candidate import Candidate
 from einsearch.space.constraint import Constraint
 from einsearch.space.draws import Drawer, require_valid
 from einsearch.space.parse import parse
-from einsearch.space.search_space import TAXONOMY_NAMES, Params, SearchSpace, costs_of, shipped
+from einsearch.space.search_space import TAXONOMY_NAMES, Params, SearchSpace, costs_of
+from einsearch.space.space_file import load_space, shipped
 from einsearch.space.taxonomy import taxonomy
 
 EMPTY = "omega == 0 and psi == 1 and nu < 1/2"
@@ -77,7 +78,7 @@ def drawn(space: SearchSpace, count: int, seed: int = 0) -> list[tuple[Params, C
 
 
 SPACES = {
-    **{name: SearchSpace.load(name).with_widths((32, 64)) for name in shipped()},
+    **{name: load_space(name).with_widths((32, 64)) for name in shipped()},
     "four": SearchSpace(name="four", factors=4, widths=(64,)),
     "separate": SearchSpace(name="separate", sites="separate", where=("omega == 0",), widths=(32, 64)),
     "fixed": SearchSpace(name="fixed", sites="separate", fixed=(("ffn", parse("dense")),), widths=(64,)),

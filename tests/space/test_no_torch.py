@@ -22,7 +22,7 @@ def test_the_space_imports_no_torch() -> None:
 
 
 def test_the_package_alone_imports_no_torch() -> None:
-    assert not loads_torch("import einsearch; einsearch.SearchSpace.load('paper'); einsearch.parse('btt')")
+    assert not loads_torch("import einsearch; einsearch.load_space('paper'); einsearch.parse('btt')")
 
 
 def test_the_check_can_fail() -> None:

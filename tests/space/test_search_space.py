@@ -3,7 +3,6 @@
 import json
 from fractions import Fraction
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,14 +14,8 @@ from einsearch.space.draws import Drawer
 from einsearch.space.families import NAMED
 from einsearch.space.parametrization import GRID
 from einsearch.space.parse import parse
-from einsearch.space.search_space import (
-    Choice,
-    Coordinate,
-    SearchSpace,
-    conditions_on_taxonomy,
-    costs_of,
-    shipped,
-)
+from einsearch.space.search_space import Choice, Coordinate, SearchSpace, conditions_on_taxonomy, costs_of
+from einsearch.space.space_file import load_space, shipped
 from einsearch.space.taxonomy import taxonomy
 
 
@@ -49,7 +42,7 @@ def near(found: Candidate, expected: Candidate) -> bool:
 
 @pytest.mark.parametrize("name", shipped())
 def test_every_shipped_space_proposes_valid_candidates(name: str) -> None:
-    space = SearchSpace.load(name).with_widths((32, 64))
+    space = load_space(name).with_widths((32, 64))
     known = list(space.known_first())
     assert len({candidate.key for _, candidate in known}) >= 2
     drawn = list(islice(Drawer(space, np.random.default_rng(0)).valid(), 20))
@@ -63,7 +56,7 @@ def test_every_shipped_space_proposes_valid_candidates(name: str) -> None:
 
 
 def test_the_space_of_the_paper() -> None:
-    space = SearchSpace.load("paper")
+    space = load_space("paper")
     assert len(space.structures) == len(set(space.structures)) == 23
     assert not space.continuous
     assert space.widths == ()
@@ -73,7 +66,7 @@ def test_the_space_of_the_paper() -> None:
 
 
 def test_two_factor_reaches_every_family_of_two_factors() -> None:
-    space = SearchSpace.load("two-factor").with_widths((64,))
+    space = load_space("two-factor").with_widths((64,))
     assert space.parameters() == {"width": Choice(1)} | {
         f"all.{name}": Coordinate() for name in ("alpha", "beta", "gamma", "delta", "epsilon", "phi", "rho")
     }
@@ -90,7 +83,7 @@ def test_two_factor_reaches_every_family_of_two_factors() -> None:
 
 
 def test_btt_never_shares_parameters() -> None:
-    space = SearchSpace.load("btt").with_widths((64,))
+    space = load_space("btt").with_widths((64,))
     assert "all.beta" not in space.parameters()
     found = [space.candidate(params) for params in proposals(space, 300)]
     found += [candidate for _, candidate in space.known_first()]
@@ -101,7 +94,7 @@ def test_btt_never_shares_parameters() -> None:
 
 
 def test_a_proposal_for_what_is_fixed_to_zero_cannot_be_made() -> None:
-    space = SearchSpace.load("btt").with_widths((64,))
+    space = load_space("btt").with_widths((64,))
     assert set(space.parameters()) == {"width", "all.alpha", "all.gamma", "all.epsilon", "all.phi", "all.rho"}
 
 
@@ -329,7 +322,7 @@ def test_a_space_that_proposes_nothing_is_refused(fields: dict[str, object], mes
 
 @pytest.mark.parametrize("name", shipped())
 def test_json_is_read_back(name: str) -> None:
-    space = SearchSpace.load(name).with_widths((32, 64))
+    space = load_space(name).with_widths((32, 64))
     assert SearchSpace.from_json(json.loads(json.dumps(space.to_json()))) == space
 
 
@@ -374,24 +367,3 @@ def test_json_of_earlier_versions_is_read(separate: bool) -> None:
         widths=(32, 48),
     )
     assert data["separate_sites"] is separate, "the argument is left alone"
-
-
-def test_loading(tmp_path: Path) -> None:
-    assert shipped() == ["all-sites", "btt", "paper", "three-factor", "two-factor"]
-    path = tmp_path / "mine.yaml"
-    path.write_text("name: mine\nstructures: {list: [{family: btt}]}\n", encoding="utf-8")
-    assert SearchSpace.load(path) == SearchSpace.load(str(path))
-    assert SearchSpace.load(path).structures == (parse("btt"),)
-    with pytest.raises(
-        EinsearchError, match=r"^no search space file at .*none\.yaml; shipped spaces: all-sites, btt, paper, t"
-    ):
-        SearchSpace.load(tmp_path / "none.yaml")
-    with pytest.raises(EinsearchError) as error:
-        SearchSpace.load("papper")
-    assert str(error.value) == (
-        "unknown search space 'papper'; shipped: all-sites, btt, paper, three-factor, two-factor; "
-        "or give the path of a .yaml file"
-    )
-    path.write_bytes(b"name: \xff\n")
-    with pytest.raises(EinsearchError, match=r"^cannot read search space .*mine\.yaml: .*; give a UTF-8 text file$"):
-        SearchSpace.load(path)

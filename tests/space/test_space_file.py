@@ -1,12 +1,14 @@
 """Search space files: what may be written, and errors that name file, line and field."""
 
+from pathlib import Path
+
 import pytest
 
 from einsearch.errors import EinsearchError
 from einsearch.space.families import btt
 from einsearch.space.parse import parse
 from einsearch.space.search_space import SearchSpace
-from einsearch.space.space_file import read_space
+from einsearch.space.space_file import load_space, read_space, shipped
 
 LIST = "name: mine\nstructures:\n  list:\n"
 CONTINUOUS = "name: mine\nstructures:\n  continuous:\n"
@@ -236,3 +238,24 @@ def test_an_error_names_file_line_field_and_fix(text: str, message: str) -> None
     with pytest.raises(EinsearchError) as error:
         read_space(text, "mine.yaml")
     assert str(error.value) == f"mine.yaml{message}"
+
+
+def test_loading(tmp_path: Path) -> None:
+    assert shipped() == ["all-sites", "btt", "paper", "three-factor", "two-factor"]
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nstructures: {list: [{family: btt}]}\n", encoding="utf-8")
+    assert load_space(path) == load_space(str(path))
+    assert load_space(path).structures == (parse("btt"),)
+    with pytest.raises(
+        EinsearchError, match=r"^no search space file at .*none\.yaml; shipped spaces: all-sites, btt, paper, t"
+    ):
+        load_space(tmp_path / "none.yaml")
+    with pytest.raises(EinsearchError) as error:
+        load_space("papper")
+    assert str(error.value) == (
+        "unknown search space 'papper'; shipped: all-sites, btt, paper, three-factor, two-factor; "
+        "or give the path of a .yaml file"
+    )
+    path.write_bytes(b"name: \xff\n")
+    with pytest.raises(EinsearchError, match=r"^cannot read search space .*mine\.yaml: .*; give a UTF-8 text file$"):
+        load_space(path)

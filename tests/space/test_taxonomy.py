@@ -14,7 +14,7 @@ from einsearch.errors import EinsearchError
 from einsearch.space.einsum import Einsum
 from einsearch.space.families import kronecker
 from einsearch.space.parse import parse
-from einsearch.space.search_space import SearchSpace
+from einsearch.space.space_file import load_space
 from einsearch.space.structure import Structure
 from einsearch.space.taxonomy import Taxonomy, cheapest_order, taxonomy, taxonomy_arrays
 
@@ -87,7 +87,7 @@ PAPER = {
 
 
 def test_the_table_covers_the_structures_of_the_paper() -> None:
-    assert [parse(theta) for theta in PAPER] == list(SearchSpace.load("paper").structures)
+    assert [parse(theta) for theta in PAPER] == list(load_space("paper").structures)
 
 
 @pytest.mark.parametrize("theta", PAPER)
