@@ -30,7 +30,7 @@ MOST_POINTS = 400_000
 """Random points of one site that are looked at before a space counts as empty."""
 
 MOST_REFUSED = 5_000
-"""Candidates made of passing structures, but refused one after the other, before it does: each takes a millisecond."""
+"""Candidates made of passing structures, but refused one after the other, before it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ class Drawer:
     def mended(self, params: Params, most_points: int = MOST_POINTS) -> Params | None:
         """A proposal in which each site whose structure does not pass takes the nearest of some random ones that do.
 
-        None where fewer than one passes. The candidate may still be refused: sizes and costs are not looked at.
+        None where none passes. The candidate may still be refused: sizes and costs are not looked at.
         """
         names = self.space.coordinates
         own = {s: np.array([float(params[f"{s}.{name}"]) for name in names]) for s in self.space.searched}

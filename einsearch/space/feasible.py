@@ -1,4 +1,4 @@
-"""Exponents of a structure that meet a condition on omega, psi and nu, or the proof that there are none.
+"""Exponents of a structure that meet a condition on omega, psi and nu, or that there are none.
 
 omega, psi and nu are minima and maxima of sums of exponents. So a linear condition on them is a linear
 programme in the exponents once it is known which term of every minimum decides; where that matters, the
@@ -43,10 +43,10 @@ _LARGEST_DENOMINATOR = 5000
 def witness(structure: Structure, condition: Constraint) -> Einsum | None:
     """Exponents, all positive and inner ones at most 1, for which a condition on NAMES holds; None if there are none.
 
-    The search is exact up to the tolerance of the solver: exponents that exist only with denominators in
-    the thousands are not seen.
+    That there are none is decided in floating point: by linear programmes, with exponents below 1e-6 as zero.
 
-    Raises EinsearchError where the condition is not linear.
+    Raises EinsearchError where the condition is not linear, and where the solver finds exponents that no fractions
+    with small denominators confirm.
     """
     guessed = _sampled(structure, condition)
     if guessed is not None:
@@ -58,8 +58,13 @@ def witness(structure: Structure, condition: Constraint) -> Einsum | None:
         if found is None:
             continue
         einsum = _exact(structure, found)
-        if einsum is not None and condition.holds(values_of(einsum)):
-            return einsum
+        if einsum is None or not condition.holds(values_of(einsum)):
+            near = ", ".join(f"{value:.6g}" for value in found)
+            raise EinsearchError(
+                f"condition {str(condition)!r} on {structure}: exponents near {near} meet it, but "
+                f"no fractions with denominators up to {_LARGEST_DENOMINATOR} do; write it with simpler numbers"
+            )
+        return einsum
     return None
 
 
@@ -174,11 +179,9 @@ class _Programme:
         if found is None:
             return None
         theta = found[: self._count]
-        if self._holds(theta):
-            return theta
         loose = next((choice for choice in self._choices if choice.loose(found)), None)
-        if loose is None:
-            return None
+        if loose is None or self._holds(theta):
+            return theta
         for term in loose.terms:
             deeper = self._branch([*tight, (loose.deciding(term), 0.0)])
             if deeper is not None:

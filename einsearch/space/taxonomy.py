@@ -51,9 +51,7 @@ def taxonomy(einsum: Einsum) -> Taxonomy:
     (Fraction(1, 2), Fraction(1, 1), Fraction(1, 2))
     """
     table = lattice(einsum.structure)
-    # Integers over the common denominator: exact, and many times as fast as fractions.
-    unit = lcm(*(value.denominator for _, value in einsum.exponents))
-    weights = [int(value * unit) for _, value in einsum.exponents]
+    unit, weights = _weights(einsum)
     parameters = Fraction(max(_sum(weights, mask) for mask in table.factor), unit)
     psi = Fraction(min(_sum(weights, mask) for mask in table.live), unit)
     macs = Fraction(_cheapest(weights, table), unit)
@@ -63,8 +61,7 @@ def taxonomy(einsum: Einsum) -> Taxonomy:
 def cheapest_order(einsum: Einsum) -> tuple[int, ...]:
     """An order of contracting the factors into x that attains F; of several the first in factor order."""
     table = lattice(einsum.structure)
-    unit = lcm(*(value.denominator for _, value in einsum.exponents))
-    weights = [int(value * unit) for _, value in einsum.exponents]
+    _, weights = _weights(einsum)
     best = _cheapest(weights, table)
     everything = (1 << einsum.factors) - 1
     found: list[int] = []
@@ -79,6 +76,12 @@ def cheapest_order(einsum: Einsum) -> tuple[int, ...]:
                 contracted = longer
                 break
     return tuple(found)
+
+
+def _weights(einsum: Einsum) -> tuple[int, list[int]]:
+    """The exponents as integers over their common denominator: exact, and many times as fast as fractions."""
+    unit = lcm(*(value.denominator for _, value in einsum.exponents))
+    return unit, [int(value * unit) for _, value in einsum.exponents]
 
 
 def _sum(weights: Sequence[int], mask: int) -> int:

@@ -240,3 +240,14 @@ def test_a_structure_with_every_kind_of_index_of_four_factors_has_exponents_too(
     found = witness(structure, Constraint.parse("nu <= 2 and psi == 1", NAMES))
     assert found is not None
     assert found.structure == structure
+
+
+def test_what_fractions_do_not_confirm_is_not_passed_over() -> None:
+    structure = parse_structure("ab,ad,b->d")
+    assert witness(structure, Constraint.parse("nu == 0.125", NAMES)) == parse("ab,ad,b->d; a=1/8, b=7/8, d=1")
+    with pytest.raises(EinsearchError) as error:
+        witness(structure, Constraint.parse("nu == 0.123457", NAMES))
+    assert str(error.value) == (
+        "condition 'nu == 0.123457' on ab,ad,b->d: exponents near 0.123457, 0.876543, 1 meet it, but no fractions with "
+        "denominators up to 5000 do; write it with simpler numbers"
+    )
