@@ -9,9 +9,9 @@ from einsearch.errors import EinsearchError
 from einsearch.space.einsum import Einsum, write_number
 from einsearch.space.lattice import MOST_FACTORS
 from einsearch.space.operator import Operator, operator
-from einsearch.space.structure import Index, Structure, factor_name, index_kinds
+from einsearch.space.structure import Index, Structure, factor_name
+from einsearch.space.symbolic import greek_letters
 
-_GREEK = "αβγδεφρ"
 _VULGAR = {
     Fraction(numerator, denominator): sign
     for sign, numerator, denominator in zip(
@@ -63,10 +63,7 @@ class Diagram:
     @property
     def letters(self) -> dict[Index, str]:
         """The letter of every index: Greek, as in the paper, for two factors."""
-        if self.structure.factors != 2:
-            return self.structure.letters()
-        greek = dict(zip(index_kinds(2), _GREEK, strict=True))
-        return {index: greek[index] for index in self.structure.indices}
+        return greek_letters(self.structure)
 
     @property
     def exponents(self) -> dict[Index, Fraction]:
