@@ -8,14 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from einsearch.errors import EinsearchError
-from einsearch.kernels.einsum import merged, reference
+from einsearch.layers.implementations import Activations, apply, require_implementation
 from einsearch.space.einsum import Einsum
 from einsearch.space.operator import Operator, operator
 from einsearch.space.parse import parse
-
-IMPLEMENTATIONS = {"reference": reference.einsum_linear, "merged": merged.einsum_linear}
-"""How the product can be computed, by the name that is recorded with a trial."""
 
 MERGED_UP_TO = 128 * 128
 """Entries of the dense matrix up to which `auto` merges on a CPU: there merging took 0.3 to 1.0 of the
@@ -62,9 +58,7 @@ class EinsumLinear(nn.Module):
         self.operator: Operator = operator(
             parse(einsum) if isinstance(einsum, str) else einsum, in_features, out_features
         )
-        if implementation not in ("auto", *IMPLEMENTATIONS):
-            known = ", ".join(("auto", *IMPLEMENTATIONS))
-            raise EinsearchError(f"unknown implementation {implementation!r}; known: {known}")
+        require_implementation(implementation)
         self.implementation = implementation
         self.normalize = normalize and self.operator.einsum.factors > 1
         self.zero = zero
@@ -106,19 +100,34 @@ class EinsumLinear(nn.Module):
         sizes = self.operator.sizes
         if sizes.padded_in != self.in_features:
             x = F.pad(x, (0, sizes.padded_in - self.in_features))
-        product = IMPLEMENTATIONS[self.implementation_on(x.device)]
-        y = product(x, self.effective_factors(), self.operator)
+        y = self._product(x, "row-major")
         if sizes.padded_out != self.out_features:
             y = y[..., : self.out_features]
         return y if self.bias is None else y + self.bias
 
-    def implementation_on(self, device: torch.device) -> str:
+    def feature_major(self, x: Tensor) -> Tensor:
+        """The layer on feature-major activations: (in_features, tokens) -> (out_features, tokens)."""
+        sizes = self.operator.sizes
+        if sizes.padded_in != self.in_features:
+            x = F.pad(x, (0, 0, 0, sizes.padded_in - self.in_features))
+        y = self._product(x, "feature-major")
+        if sizes.padded_out != self.out_features:
+            y = y[: self.out_features]
+        return y if self.bias is None else y + self.bias[:, None]
+
+    def _product(self, x: Tensor, activations: Activations) -> Tensor:
+        name = self.implementation_on(x.device, activations)
+        return apply(name, x, self.effective_factors(), self.operator, activations)
+
+    def implementation_on(self, device: torch.device, activations: Activations = "row-major") -> str:
         """The implementation that runs on a device."""
         if self.implementation != "auto":
             return self.implementation
         sizes = self.operator.sizes
         small = sizes.padded_in * sizes.padded_out <= MERGED_UP_TO
-        return "merged" if device.type == "cpu" and small and self.operator.einsum.factors > 1 else "reference"
+        if device.type == "cpu" and small and self.operator.einsum.factors > 1:
+            return "merged"
+        return "feature-major" if activations == "feature-major" else "reference"
 
     def learning_rate_multipliers(self, base_in_features: int | None = None) -> dict[str, float]:
         """Adam learning-rate multiplier of every own parameter, by name.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import resource
+import sys
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib import resources
@@ -47,6 +49,8 @@ def usable_cores() -> int:
 def prepare(device: torch.device) -> None:
     """Make this process train on `device` repeatably: one thread on a CPU, deterministic kernels on a GPU."""
     torch.set_num_threads(1)
+    if device.type == "cpu":
+        keep_freed_memory()
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.cuda.set_device(device)
@@ -54,6 +58,22 @@ def prepare(device: torch.device) -> None:
     torch.set_deterministic_debug_mode("error")
     # Filling fresh memory guards against reading it, which the tests do; a trial need not pay for it.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_TOP_PAD = -3, -1, -2
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep large blocks of memory that it frees, instead of giving them back to the system.
+
+    Else every activation is fresh memory, whose pages the system fills with zeros one fault at a time: that costs
+    more than most operations on it. Returns whether the C library can (glibc can).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        return False
+    wanted = ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, (1 << 31) - 1), (_M_TOP_PAD, 64 << 20))
+    return all(mallopt(option, value) == 1 for option, value in wanted)
 
 
 def setting_for(protocol: Protocol, corpus: Corpus, device: torch.device) -> Setting:

@@ -1,6 +1,6 @@
 """The proxy GPT-2: a small pre-norm transformer whose block linears come from a candidate.
 
-Shapes: B sequences, T tokens, C channels, H heads, K channels of a head, V vocabulary.
+Shapes: B sequences, T tokens, C channels, V vocabulary; N = B x T tokens in a row.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from einsearch.layers.implementations import Activations
 from einsearch.layers.linear import EinsumLinear
+from einsearch.proxy.activations import OPERATIONS, Operations, activations_on
 from einsearch.proxy.protocol import Protocol
 from einsearch.proxy.vocabulary import VOCABULARY_SIZE
 from einsearch.space.candidate import Candidate
@@ -55,32 +57,50 @@ class Block(nn.Module):
         self.norm_k = nn.LayerNorm(shape.head_size, bias=False)
         self.norm_ffn = nn.LayerNorm(shape.width, bias=False)
 
-    def forward(self, x_BTC: Tensor) -> Tensor:
-        x_BTC = x_BTC + self.scale * self.attention(self.norm_attention(x_BTC))
-        hidden = F.gelu(self.up(self.norm_ffn(x_BTC)))
-        return x_BTC + self.scale * self.down(hidden)
+    def forward(self, x: Tensor, sequences: int, operations: Operations) -> Tensor:
+        """x: (N, C) or (C, N), as `operations` wants it; N tokens are `sequences` sequences one after the other."""
+        x = torch.add(x, self.attention(x, sequences, operations), alpha=self.scale)
+        return torch.add(x, self.ffn(x, operations), alpha=self.scale)
 
-    def attention(self, x_BTC: Tensor) -> Tensor:
-        heads = (*x_BTC.shape[:2], -1, self.head_size)
-        q_BHTK = self.norm_q(self.q(x_BTC).view(heads)).transpose(1, 2)
-        k_BHTK = self.norm_k(self.k(x_BTC).view(heads)).transpose(1, 2)
-        v_BHTK = self.v(x_BTC).view(heads).transpose(1, 2)
-        scale = ATTENTION_LOGIT_SCALE / self.head_size
-        y_BHTK = F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True, scale=scale)
-        return self.o(y_BHTK.transpose(1, 2).reshape(x_BTC.shape))
+    def attention(self, x: Tensor, sequences: int, operations: Operations) -> Tensor:
+        """The branch of attention, unscaled."""
+        normal = operations.norm(self.norm_attention, x)
+        y = operations.attention(
+            operations.head_norm(self.norm_q, operations.linear(self.q, normal)),
+            operations.head_norm(self.norm_k, operations.linear(self.k, normal)),
+            operations.linear(self.v, normal),
+            sequences=sequences,
+            head_size=self.head_size,
+            scale=ATTENTION_LOGIT_SCALE / self.head_size,
+        )
+        return operations.linear(self.o, y)
+
+    def ffn(self, x: Tensor, operations: Operations) -> Tensor:
+        """The branch of the MLP, unscaled."""
+        hidden = F.gelu(operations.linear(self.up, operations.norm(self.norm_ffn, x)))
+        return operations.linear(self.down, hidden)
 
 
 class ProxyGPT2(nn.Module):
     """Learned positions, dense embedding and head; muP in width, the head starting at zero.
 
     tokens: (B, T) integers below V -> logits (B, T, V). T may not exceed the protocol's context.
+    activations: how they lie between the layers; None is what suits the device.
     """
 
-    def __init__(self, candidate: Candidate, protocol: Protocol, seed: int, implementation: str = "auto") -> None:
+    def __init__(
+        self,
+        candidate: Candidate,
+        protocol: Protocol,
+        seed: int,
+        implementation: str = "auto",
+        activations: Activations | None = None,
+    ) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.candidate = candidate
         self.protocol = protocol
+        self.activations = activations
         width = candidate.shape.width
         self.token_embedding = nn.Embedding(VOCABULARY_SIZE, width)
         self.position_embedding = nn.Embedding(protocol.context, width)
@@ -94,11 +114,14 @@ class ProxyGPT2(nn.Module):
         nn.init.zeros_(self.head.weight)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
+        operations = OPERATIONS[self.activations or activations_on(tokens_BT.device)]
         positions_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
-        x_BTC = self.token_embedding(tokens_BT) + self.position_embedding(positions_T)
+        x_NC = (self.token_embedding(tokens_BT) + self.position_embedding(positions_T)).flatten(0, 1)
+        x = operations.of_rows(x_NC)
         for block in self.blocks:
-            x_BTC = block(x_BTC)
-        return self.head(self.norm(x_BTC))
+            x = block(x, len(tokens_BT), operations)
+        logits_NV = self.head(operations.to_rows(operations.norm(self.norm, x)))
+        return logits_NV.unflatten(0, tokens_BT.shape)
 
     def loss(self, window_BT1: Tensor) -> Tensor:
         """Mean cross-entropy (nats a symbol) of windows of context + 1 symbols."""
@@ -107,8 +130,9 @@ class ProxyGPT2(nn.Module):
 
     def implementations_on(self, device: torch.device) -> tuple[str, ...]:
         """Names of the implementations that the linear layers of the blocks use on a device, sorted."""
+        activations = self.activations or activations_on(device)
         layers = (module for module in self.modules() if isinstance(module, EinsumLinear))
-        return tuple(sorted({layer.implementation_on(device) for layer in layers}))
+        return tuple(sorted({layer.implementation_on(device, activations) for layer in layers}))
 
     def learning_rate_multipliers(self) -> Iterator[tuple[str, nn.Parameter, float]]:
         """(name, parameter, Adam multiplier) of every parameter, by muP and the layers' own rules."""

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from einsearch.errors import EinsearchError
-from einsearch.layers.linear import IMPLEMENTATIONS
+from einsearch.layers.implementations import require_implementation
 from einsearch.proxy.protocol import Protocol
 from einsearch.search.suggest import require_sampler
 from einsearch.space.yaml_file import read_yaml
@@ -64,9 +64,7 @@ class StudyConfig:
         if len(set(widths)) < len(widths):
             raise EinsearchError(f"ladder widths {widths} must differ; leave the repeated one out")
         require_sampler(self.sampler)
-        known = ("auto", *IMPLEMENTATIONS)
-        if self.implementation not in known:
-            raise EinsearchError(f"unknown implementation {self.implementation!r}; known: {', '.join(known)}")
+        require_implementation(self.implementation)
 
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)

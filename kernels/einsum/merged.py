@@ -29,3 +29,8 @@ def dense_matrix(factors: Sequence[Tensor], operator: Operator) -> Tensor:
 def einsum_linear(x: Tensor, factors: Sequence[Tensor], operator: Operator) -> Tensor:
     """As :func:`einsearch.kernels.einsum.reference.einsum_linear`."""
     return x @ dense_matrix(factors, operator)
+
+
+def feature_major_einsum_linear(x: Tensor, factors: Sequence[Tensor], operator: Operator) -> Tensor:
+    """As :func:`einsearch.kernels.einsum.feature_major.einsum_linear`."""
+    return dense_matrix(factors, operator).t() @ x

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from einsearch.kernels.einsum import merged
-from einsearch.layers.linear import IMPLEMENTATIONS
+from einsearch.layers.implementations import IMPLEMENTATIONS, Activations, apply
 from einsearch.space.einsum import Einsum
 from einsearch.space.operator import Operator, operator
 from einsearch.space.parse import parse
@@ -34,15 +34,25 @@ def random_factors(planned: Operator) -> list[torch.Tensor]:
     ]
 
 
+@pytest.mark.parametrize("activations", ["row-major", "feature-major"])
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 @settings(max_examples=40)
 @given(einsum=..., d_in=DIMENSIONS, d_out=DIMENSIONS)
-def test_every_kernel_is_the_product_with_the_dense_matrix(name: str, einsum: Einsum, d_in: int, d_out: int) -> None:
+def test_every_kernel_is_the_product_with_the_dense_matrix(
+    name: str, activations: Activations, einsum: Einsum, d_in: int, d_out: int
+) -> None:
     planned = operator(einsum, d_in, d_out)
     factors = random_factors(planned)
-    x = torch.randn(2, 3, planned.sizes.padded_in, dtype=torch.float64)
+    if IMPLEMENTATIONS[name].refuses(planned, torch.device("cpu"), torch.float64):
+        return
+    x = torch.randn(6, planned.sizes.padded_in, dtype=torch.float64)
     expected = torch.from_numpy(x.numpy() @ dense_by_numpy(planned, factors))
-    torch.testing.assert_close(IMPLEMENTATIONS[name](x, factors, planned), expected)
+    if activations == "row-major":
+        torch.testing.assert_close(
+            apply(name, x.view(2, 3, -1), factors, planned, activations), expected.view(2, 3, -1)
+        )
+    else:
+        torch.testing.assert_close(apply(name, x.t().contiguous(), factors, planned, activations), expected.t())
 
 
 def test_the_dense_matrix_of_a_kronecker_product() -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from einsearch.errors import EinsearchError
-from einsearch.layers.linear import IMPLEMENTATIONS, EinsumLinear
+from einsearch.layers.implementations import IMPLEMENTATIONS
+from einsearch.layers.linear import EinsumLinear
 from einsearch.space.einsum import Einsum
 from einsearch.space.parse import parse
 
@@ -293,6 +294,34 @@ def test_leading_dimensions_of_x(implementation: str) -> None:
     assert layer(x[:0]).shape == (0, 3, 5, 12)
 
 
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize(("d_in", "d_out"), [(16, 24), (31, 7), (97, 53)])
+@pytest.mark.parametrize("structure", STRUCTURES.values(), ids=STRUCTURES)
+def test_feature_major_activations(structure: str, d_in: int, d_out: int, implementation: str) -> None:
+    layer = scrambled(EinsumLinear(d_in, d_out, structure, implementation=implementation, dtype=torch.float64))
+    x = torch.randn(d_in, 5, dtype=torch.float64)
+
+    def of_rows(rows: Tensor, named: dict[str, Tensor]) -> Tensor:
+        return torch.func.functional_call(layer, named, (rows.t(),)).t()
+
+    class FeatureMajor(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, columns: Tensor) -> Tensor:
+            return self.layer.feature_major(columns)
+
+    def of_columns(columns: Tensor, named: dict[str, Tensor]) -> Tensor:
+        held = {f"layer.{name}": tensor for name, tensor in named.items()}
+        return torch.func.functional_call(FeatureMajor(), held, (columns,))
+
+    named = dict(layer.named_parameters())
+    expected, found = output_and_gradients(of_rows, x, named), output_and_gradients(of_columns, x, named)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, msg=name)
+
+
 def test_auto_depends_on_device_and_size_alone() -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     small, large, dense = (
@@ -328,5 +357,5 @@ def test_what_is_no_layer_is_refused(arguments: tuple[int, int, str], message: s
 
 
 def test_an_unknown_implementation_is_refused() -> None:
-    with pytest.raises(EinsearchError, match=r"^unknown implementation 'triton'; known: auto, reference, merged$"):
-        EinsumLinear(8, 8, parse("btt"), implementation="triton")
+    with pytest.raises(EinsearchError, match=r"^unknown implementation 'fast'; known: auto, reference, .*merged"):
+        EinsumLinear(8, 8, parse("btt"), implementation="fast")

@@ -1,11 +1,14 @@
 """The proxy GPT-2: how it starts, that it cannot look ahead, and its learning-rate multipliers."""
 
 import math
+from itertools import product
 
 import pytest
 import torch
 
-from einsearch.layers.linear import IMPLEMENTATIONS, EinsumLinear
+from einsearch.layers.implementations import IMPLEMENTATIONS, Activations
+from einsearch.layers.linear import EinsumLinear
+from einsearch.proxy.activations import OPERATIONS, activations_on
 from einsearch.proxy.gpt2 import ProxyGPT2
 from einsearch.proxy.protocol import Protocol
 from einsearch.space.candidate import Candidate, ModelShape
@@ -16,8 +19,13 @@ SHAPE = ModelShape(width=16, depth=2, head_size=8)
 STRUCTURES = ["dense", "btt", "low-rank", "kronecker", "a,ab,bc,cd->d; a=1, b=.5, c=.5, d=1"]
 
 
-def model_of(text: str, seed: int = 0, implementation: str = "auto", shape: ModelShape = SHAPE) -> ProxyGPT2:
-    return ProxyGPT2(Candidate.of(parse(text), shape), PROTOCOL, seed, implementation)
+LAYOUTS: list[Activations] = ["row-major", "feature-major"]
+
+
+def model_of(
+    text: str, seed: int = 0, implementation: str = "auto", activations: Activations | None = None
+) -> ProxyGPT2:
+    return ProxyGPT2(Candidate.of(parse(text), SHAPE), PROTOCOL, seed, implementation, activations)
 
 
 def perturbed(model: ProxyGPT2) -> ProxyGPT2:
@@ -40,9 +48,10 @@ def test_it_starts_as_a_uniform_guess(structure: str) -> None:
     assert model.loss(tokens(length=17)).item() == pytest.approx(math.log(96), abs=1e-6)
 
 
+@pytest.mark.parametrize("activations", LAYOUTS)
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_it_cannot_look_ahead(structure: str) -> None:
-    model = perturbed(model_of(structure))
+def test_it_cannot_look_ahead(structure: str, activations: Activations) -> None:
+    model = perturbed(model_of(structure, activations=activations))
     seen = tokens()
     for position in (0, 7, 15):
         changed = seen.clone()
@@ -63,18 +72,26 @@ def test_the_loss_is_that_of_the_next_symbol(structure: str) -> None:
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_implementations_agree(structure: str) -> None:
-    models = [perturbed(model_of(structure, implementation=name)) for name in IMPLEMENTATIONS]
+def test_implementations_and_layouts_agree(structure: str) -> None:
     window = tokens(length=17)
-    gradients = []
-    for model in models:
-        model.loss(window).backward()
-        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
-        assert model.implementations_on(torch.device("cpu")) == (model.blocks[0].q.implementation,)
-    for name, gradient in gradients[0].items():
-        assert gradient is not None
-        for other in gradients[1:]:
-            torch.testing.assert_close(other[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+    found = {}
+    for name, activations in product(IMPLEMENTATIONS, LAYOUTS):
+        model = perturbed(model_of(structure, implementation=name, activations=activations))
+        loss = model.loss(window)
+        loss.backward()
+        assert model.implementations_on(torch.device("cpu")) == (name,)
+        gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+        found[name, activations] = {"loss": loss.detach()} | gradients
+    expected = found.pop(("reference", "row-major"))
+    for case, values in found.items():
+        for name, value in values.items():
+            assert value is not None
+            torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6, msg=f"{case}: {name}")
+
+
+def test_activations_suit_the_device() -> None:
+    assert activations_on(torch.device("cpu")) == "feature-major"
+    assert activations_on(torch.device("cuda")) == "row-major"
 
 
 def test_the_seed_decides_the_start() -> None:
@@ -110,18 +127,22 @@ def test_embeddings_start_with_the_std_of_the_protocol() -> None:
 def test_residual_branches_are_scaled_by_depth(residual: str, scale: float) -> None:
     model = ProxyGPT2(Candidate.dense(ModelShape(width=16, depth=4)), Protocol(context=16, residual=residual), seed=0)
     block = perturbed(model).blocks[2]
-    x = torch.randn(2, 5, 16)
-    after = x + scale * block.attention(block.norm_attention(x))
+    x_NC = torch.randn(2 * 5, 16)
+    after = x_NC + scale * block.attention(x_NC, 2, OPERATIONS["row-major"])
     hidden = torch.nn.functional.gelu(block.norm_ffn(after) @ block.up.factors[0])
-    torch.testing.assert_close(block(x), after + scale * (hidden @ block.down.factors[0]))
+    expected = after + scale * (hidden @ block.down.factors[0])
+    torch.testing.assert_close(block(x_NC, 2, OPERATIONS["row-major"]), expected)
+    torch.testing.assert_close(block(x_NC.t().contiguous(), 2, OPERATIONS["feature-major"]), expected.t())
 
 
-def test_attention_against_the_formula() -> None:
+@pytest.mark.parametrize("activations", LAYOUTS)
+def test_attention_against_the_formula(activations: Activations) -> None:
     block = perturbed(model_of("dense")).blocks[0]
     x_TC = torch.randn(5, 16)
+    normal_TC = block.norm_attention(x_TC)
     heads = {}
     for name, norm in (("q", block.norm_q), ("k", block.norm_k), ("v", None)):
-        y = (x_TC @ getattr(block, name).factors[0]).view(5, 2, 8)
+        y = (normal_TC @ getattr(block, name).factors[0]).view(5, 2, 8)
         if norm is not None:
             y = (y - y.mean(-1, keepdim=True)) / (y.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
             y = y * norm.weight
@@ -129,7 +150,9 @@ def test_attention_against_the_formula() -> None:
     logits = heads["q"] @ heads["k"].mT * (8 / 8)
     logits = logits.masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
     mixed = (logits.softmax(-1) @ heads["v"]).transpose(0, 1).reshape(5, 16)
-    torch.testing.assert_close(block.attention(x_TC[None])[0], mixed @ block.o.factors[0])
+    operations = OPERATIONS[activations]
+    y = block.attention(operations.of_rows(x_TC), 1, operations)
+    torch.testing.assert_close(operations.to_rows(y), mixed @ block.o.factors[0])
 
 
 def multipliers(text: str, shape: ModelShape, protocol: Protocol) -> dict[str, float]:

@@ -1,0 +1,70 @@
+"""The ways to compute an einsum linear operator, by the name that is recorded with a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from einsearch.errors import EinsearchError
+from einsearch.kernels.einsum import feature_major, merged, reference
+from einsearch.kernels.transpose.contiguous import transposed
+from einsearch.space.operator import Operator
+
+Activations = Literal["row-major", "feature-major"]
+"""How activations lie: (tokens, features), or (features, tokens)."""
+
+Product = Callable[[Tensor, Sequence[Tensor], Operator], Tensor]
+
+
+def _anywhere(operator: Operator, device: torch.device, dtype: torch.dtype) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Implementation:
+    """One way, on the activations that it is made for; others are transposed before and after.
+
+    row_major: (..., padded_in) -> (..., padded_out). feature_major: (padded_in, tokens) -> (padded_out, tokens).
+    refuses: why it cannot compute an operator on a device in a dtype, or None where it can.
+    """
+
+    row_major: Product | None = None
+    feature_major: Product | None = None
+    refuses: Callable[[Operator, torch.device, torch.dtype], str | None] = _anywhere
+
+
+IMPLEMENTATIONS: dict[str, Implementation] = {
+    "reference": Implementation(row_major=reference.einsum_linear),
+    "feature-major": Implementation(feature_major=feature_major.einsum_linear),
+    "merged": Implementation(row_major=merged.einsum_linear, feature_major=merged.feature_major_einsum_linear),
+}
+
+
+def require_implementation(name: str) -> None:
+    """EinsearchError for a name that is neither `auto` nor an implementation."""
+    if name != "auto" and name not in IMPLEMENTATIONS:
+        raise EinsearchError(f"unknown implementation {name!r}; known: {', '.join(('auto', *IMPLEMENTATIONS))}")
+
+
+def apply(name: str, x: Tensor, factors: Sequence[Tensor], operator: Operator, activations: Activations) -> Tensor:
+    """The product by one implementation; x and y lie as `activations` says.
+
+    Raises EinsearchError where the implementation cannot compute this operator there.
+    """
+    implementation = IMPLEMENTATIONS[name]
+    if reason := implementation.refuses(operator, x.device, x.dtype):
+        raise EinsearchError(f"implementation {name} cannot run: {reason}; use auto or another one")
+    native = implementation.row_major if activations == "row-major" else implementation.feature_major
+    if native is not None:
+        return native(x, factors, operator)
+    if activations == "feature-major":
+        assert implementation.row_major is not None
+        return transposed(implementation.row_major(transposed(x), factors, operator))
+    assert implementation.feature_major is not None
+    rows = x.reshape(-1, x.shape[-1])
+    y = transposed(implementation.feature_major(transposed(rows), factors, operator))
+    return y.view(*x.shape[:-1], y.shape[-1])
