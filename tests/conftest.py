@@ -69,6 +69,14 @@ def repeatable_torch() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Implementations are measured anew, and what is remembered on this machine stays as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EINSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 TINY_SPACE = """\
 name: tiny
 structures:

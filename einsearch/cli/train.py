@@ -10,6 +10,7 @@ import typer
 
 from einsearch.cli.options import DeviceOption, JsonOption, QuietOption, RunsOption, console, print_json
 from einsearch.errors import EinsearchError
+from einsearch.layers.implementations import IMPLEMENTATIONS
 from einsearch.proxy.corpus import load_corpus
 from einsearch.proxy.device import devices, prepare, setting_for
 from einsearch.proxy.flops import flops_per_step, parameter_count
@@ -33,7 +34,7 @@ def train(
         Path | None, typer.Option(help="A text file or folder; default: Python's standard library.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of initialisation and batches.")] = 0,
-    implementation: Annotated[str, typer.Option(help="auto, reference or merged.")] = "auto",
+    implementation: Annotated[str, typer.Option(help=f"Of the linear layers: auto, {', '.join(IMPLEMENTATIONS)}.")] = "auto",
     runs: RunsOption = RUNS,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,

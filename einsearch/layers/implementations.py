@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +17,12 @@ from einsearch.space.operator import Operator
 Activations = Literal["row-major", "feature-major"]
 """How activations lie: (tokens, features), or (features, tokens)."""
 
-Product = Callable[[Tensor, Sequence[Tensor], Operator], Tensor]
+Product = Callable[[Tensor, Sequence[Tensor], Any], Tensor]
+"""The activations, the factors, and what the implementation's `prepare` made of the operator."""
+
+
+def _itself(operator: Operator) -> Operator:
+    return operator
 
 
 def _anywhere(operator: Operator, device: torch.device, dtype: torch.dtype) -> str | None:
@@ -29,17 +34,19 @@ class Implementation:
     """One way, on the activations that it is made for; others are transposed before and after.
 
     row_major: (..., padded_in) -> (..., padded_out). feature_major: (padded_in, tokens) -> (padded_out, tokens).
+    prepare: what the products need of an operator, made once: under torch.compile nothing is planned.
     refuses: why it cannot compute an operator on a device in a dtype, or None where it can.
     """
 
     row_major: Product | None = None
     feature_major: Product | None = None
+    prepare: Callable[[Operator], Any] = _itself
     refuses: Callable[[Operator, torch.device, torch.dtype], str | None] = _anywhere
 
 
 IMPLEMENTATIONS: dict[str, Implementation] = {
     "reference": Implementation(row_major=reference.einsum_linear),
-    "feature-major": Implementation(feature_major=feature_major.einsum_linear),
+    "feature-major": Implementation(feature_major=feature_major.einsum_linear, prepare=feature_major.recipe_of),
     "merged": Implementation(row_major=merged.einsum_linear, feature_major=merged.feature_major_einsum_linear),
 }
 
@@ -50,21 +57,25 @@ def require_implementation(name: str) -> None:
         raise EinsearchError(f"unknown implementation {name!r}; known: {', '.join(('auto', *IMPLEMENTATIONS))}")
 
 
-def apply(name: str, x: Tensor, factors: Sequence[Tensor], operator: Operator, activations: Activations) -> Tensor:
+def apply(
+    name: str, x: Tensor, factors: Sequence[Tensor], operator: Operator, activations: Activations, prepared: Any = None
+) -> Tensor:
     """The product by one implementation; x and y lie as `activations` says.
 
-    Raises EinsearchError where the implementation cannot compute this operator there.
+    prepared: by the implementation's `prepare`, where it is at hand. Raises EinsearchError where the implementation
+    cannot compute this operator there.
     """
     implementation = IMPLEMENTATIONS[name]
     if reason := implementation.refuses(operator, x.device, x.dtype):
         raise EinsearchError(f"implementation {name} cannot run: {reason}; use auto or another one")
+    prepared = implementation.prepare(operator) if prepared is None else prepared
     native = implementation.row_major if activations == "row-major" else implementation.feature_major
     if native is not None:
-        return native(x, factors, operator)
+        return native(x, factors, prepared)
     if activations == "feature-major":
         assert implementation.row_major is not None
-        return transposed(implementation.row_major(transposed(x), factors, operator))
+        return transposed(implementation.row_major(transposed(x), factors, prepared))
     assert implementation.feature_major is not None
     rows = x.reshape(-1, x.shape[-1])
-    y = transposed(implementation.feature_major(transposed(rows), factors, operator))
+    y = transposed(implementation.feature_major(transposed(rows), factors, prepared))
     return y.view(*x.shape[:-1], y.shape[-1])

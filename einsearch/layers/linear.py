@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from einsearch.layers.implementations import Activations, apply, require_implementation
+from einsearch.layers.implementations import IMPLEMENTATIONS, Activations, apply, require_implementation
 from einsearch.space.einsum import Einsum
 from einsearch.space.operator import Operator, operator
 from einsearch.space.parse import parse
@@ -32,7 +32,7 @@ class EinsumLinear(nn.Module):
     * `zero` starts the last factor at zero, for the output of a residual branch.
 
     `implementation` is a name of IMPLEMENTATIONS, or `auto`: by device and size, never by timing, so
-    that results repeat bit for bit.
+    that results repeat bit for bit; :func:`einsearch.tune` sets what is measured to be the fastest.
 
     Raises EinsearchError for text that is no einsum, dimensions below 1, an unknown implementation.
     """
@@ -60,6 +60,7 @@ class EinsumLinear(nn.Module):
         )
         require_implementation(implementation)
         self.implementation = implementation
+        self._prepared = {name: each.prepare(self.operator) for name, each in IMPLEMENTATIONS.items()}
         self.normalize = normalize and self.operator.einsum.factors > 1
         self.zero = zero
         factors = range(self.operator.einsum.factors)
@@ -117,7 +118,7 @@ class EinsumLinear(nn.Module):
 
     def _product(self, x: Tensor, activations: Activations) -> Tensor:
         name = self.implementation_on(x.device, activations)
-        return apply(name, x, self.effective_factors(), self.operator, activations)
+        return apply(name, x, self.effective_factors(), self.operator, activations, self._prepared[name])
 
     def implementation_on(self, device: torch.device, activations: Activations = "row-major") -> str:
         """The implementation that runs on a device."""

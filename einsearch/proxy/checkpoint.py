@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -31,6 +31,7 @@ class TrainingState:
 
     Batches follow from the seed and the step, so the step is the whole data-order state. loss_sum and
     loss_count are the training losses since the last recorded point. seconds: spent training so far.
+    implementations: of the linear layers of a block, by name, where they were chosen by measuring.
     """
 
     key: str
@@ -40,6 +41,7 @@ class TrainingState:
     seconds: float
     loss_sum: float
     loss_count: int
+    implementations: dict[str, str] = field(default_factory=dict)
 
 
 def save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:

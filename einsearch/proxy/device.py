@@ -117,6 +117,11 @@ def autocast(setting: Setting) -> contextlib.AbstractContextManager[object]:
     return contextlib.nullcontext()
 
 
+def compute_dtype(setting: Setting) -> torch.dtype:
+    """The dtype of the matrix products."""
+    return torch.bfloat16 if setting.precision == "bfloat16" else torch.float32
+
+
 def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

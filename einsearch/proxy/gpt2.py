@@ -5,13 +5,14 @@ Shapes: B sequences, T tokens, C channels, V vocabulary; N = B x T tokens in a r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from einsearch.layers.implementations import Activations
+from einsearch.layers.choice import fastest
+from einsearch.layers.implementations import Activations, require_implementation
 from einsearch.layers.linear import EinsumLinear
 from einsearch.proxy.activations import OPERATIONS, Operations, activations_on
 from einsearch.proxy.protocol import Protocol
@@ -127,6 +128,28 @@ class ProxyGPT2(nn.Module):
         """Mean cross-entropy (nats a symbol) of windows of context + 1 symbols."""
         logits_BTV = self(window_BT1[:, :-1])
         return F.cross_entropy(logits_BTV.float().flatten(0, 1), window_BT1[:, 1:].flatten())
+
+    def fastest_implementations(self, device: torch.device, dtype: torch.dtype) -> dict[str, str]:
+        """The fastest implementation on a device of every linear layer of a block, measured where that is not known.
+
+        Raises EinsearchError as :func:`einsearch.layers.choice.fastest`.
+        """
+        tokens, activations = self.protocol.tokens_per_step, self.activations or activations_on(device)
+        return {
+            name: fastest(layer.operator, tokens, activations=activations, device=device, dtype=dtype)
+            for name, layer in self._linears(self.blocks[0])
+        }
+
+    def use_implementations(self, names: Mapping[str, str]) -> None:
+        """Force the implementation of the linear layers of all blocks, by the layer's name in a block."""
+        for block in self.blocks:
+            for name, layer in self._linears(block):
+                require_implementation(names[name])
+                layer.implementation = names[name]
+
+    @staticmethod
+    def _linears(block: nn.Module) -> Iterator[tuple[str, EinsumLinear]]:
+        yield from ((name, layer) for name, layer in block.named_modules() if isinstance(layer, EinsumLinear))
 
     def implementations_on(self, device: torch.device) -> tuple[str, ...]:
         """Names of the implementations that the linear layers of the blocks use on a device, sorted."""

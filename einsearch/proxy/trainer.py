@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from einsearch.errors import EinsearchError
 from einsearch.proxy import checkpoint
+from einsearch.proxy.activations import activations_on
 from einsearch.proxy.batches import Batches
 from einsearch.proxy.corpus import Corpus
-from einsearch.proxy.device import autocast, peak_memory_bytes, synchronize
+from einsearch.proxy.device import autocast, compute_dtype, peak_memory_bytes, synchronize
 from einsearch.proxy.flops import flops_per_step
 from einsearch.proxy.gpt2 import ProxyGPT2
 from einsearch.proxy.protocol import Protocol, Setting
@@ -33,7 +34,8 @@ _MARGIN = 0.5
 class Segment:
     """A piece of one trial's training: steps `start`..`end`, evaluated after the steps `evaluate_at`.
 
-    folder: where the trial's checkpoints lie, as `step-N`. implementation: of the linear layers.
+    folder: where the trial's checkpoints lie, as `step-N`. implementation: of the linear layers; `auto` is the
+    fastest, measured at the trial's first step.
     """
 
     candidate: Candidate
@@ -79,6 +81,7 @@ class SegmentResult:
     checkpoint: Path | None
     failure: str | None
     implementations: tuple[str, ...]
+    activations: str
     peak_memory_bytes: int
 
 
@@ -145,6 +148,7 @@ def train_segment(
     model = ProxyGPT2(segment.candidate, protocol, segment.seed, segment.implementation).to(device)
     optimizer = optimizer_of(model, setting)
     loss_sum, loss_count, seconds_before = 0.0, 0, 0.0
+    chosen: dict[str, str] = {}
     if segment.start:
         state = checkpoint.load(segment.checkpoint(segment.start), model, optimizer)
         identity = (segment.candidate.key, segment.seed, setting.id)
@@ -154,6 +158,11 @@ def train_segment(
                 f"{state.setting}, not {' '.join(map(str, identity))}; remove it to train from the start"
             )
         loss_sum, loss_count, seconds_before = state.loss_sum, state.loss_count, state.seconds
+        chosen = state.implementations
+    if segment.implementation == "auto":
+        # A trial keeps what it began with: another implementation rounds differently.
+        chosen = chosen or model.fastest_implementations(device, compute_dtype(setting))
+        model.use_implementations(chosen)
     batches = Batches(corpus=corpus, context=protocol.context, batch=protocol.batch, seed=segment.seed)
     validation = torch.from_numpy(batches.validation(protocol.validation_sequences)).to(device)
     step_flops = flops_per_step(segment.candidate, protocol.context, protocol.batch)
@@ -223,6 +232,7 @@ def train_segment(
                 seconds=seconds_before + seconds,
                 loss_sum=loss_sum,
                 loss_count=loss_count,
+                implementations=chosen,
             ),
         )
     return SegmentResult(
@@ -235,6 +245,7 @@ def train_segment(
         checkpoint=path,
         failure=failure,
         implementations=model.implementations_on(device),
+        activations=activations_on(device),
         peak_memory_bytes=peak_memory_bytes(device),
     )
 

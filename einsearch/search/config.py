@@ -30,7 +30,7 @@ class StudyConfig:
     seed: of the proposals, the initialisations and the batches. rungs: FLOPs at which trials are
     compared, ascending; empty: planned from the budget. reduction: of n trials at a rung, n // reduction
     go on. ladder: (dense width, FLOPs) of the dense runs; empty: planned. implementation: of the linear
-    layers, forced; `auto` by device and size.
+    layers, forced; `auto` is the fastest on the machine, measured.
     """
 
     name: str = ""

@@ -265,6 +265,7 @@ class Driver:
             state = "complete" if done else "paused"
         checkpoint = str(result.checkpoint) if result.checkpoint else trial.checkpoint
         environment = {"torch": self._setting.torch, "device": self._setting.device}
+        environment["activations"] = result.activations
         environment["implementations"] = list(result.implementations)  # type: ignore[assignment]
         self.state.store.settle(
             run.segment.id,

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from einsearch.errors import EinsearchError
+from einsearch.layers.choice import require_cache
 from einsearch.proxy.batches import require_length
 from einsearch.proxy.corpus import Corpus, load_corpus
 from einsearch.proxy.device import devices, setting_for, usable_cores
@@ -117,6 +118,8 @@ class Study:
         no work can be done.
         """
         places = self.places(workers)
+        if self.config.implementation == "auto":
+            require_cache()
         with Store.open(self.store_url) as store:
             row = self._row_to_run(store)
             epoch = store.acquire_lease(row.id, owner=this_process(), alive=is_alive)

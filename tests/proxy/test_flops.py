@@ -5,6 +5,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from einsearch.layers.implementations import Activations
 from einsearch.proxy.flops import ForwardMacs, flops_per_step, forward_macs, parameter_count
 from einsearch.proxy.gpt2 import ProxyGPT2
 from einsearch.proxy.protocol import Protocol
@@ -32,12 +33,23 @@ SHAPES = {
 }
 
 
+CASES: list[tuple[str, Activations]] = [
+    ("reference", "row-major"),
+    ("feature-major", "row-major"),
+    ("feature-major", "feature-major"),
+]
+
+
+@pytest.mark.parametrize(("implementation", "activations"), CASES)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("structure", STRUCTURES.values(), ids=STRUCTURES)
-def test_flops_are_those_that_torch_counts(structure: str, shape: ModelShape) -> None:
+def test_flops_are_those_that_torch_counts(
+    structure: str, shape: ModelShape, implementation: str, activations: Activations
+) -> None:
     context, batch = 12, 3
     candidate = Candidate.of(parse(structure), shape)
-    model = ProxyGPT2(candidate, Protocol(context=context, batch=batch), seed=0, implementation="reference")
+    protocol = Protocol(context=context, batch=batch)
+    model = ProxyGPT2(candidate, protocol, seed=0, implementation=implementation, activations=activations)
     window = torch.zeros(batch, context + 1, dtype=torch.long)
     with sdpa_kernel(SDPBackend.MATH):
         with FlopCounterMode(display=False) as forward:
@@ -45,8 +57,13 @@ def test_flops_are_those_that_torch_counts(structure: str, shape: ModelShape) ->
         with FlopCounterMode(display=False) as backward:
             loss.backward()
     step = flops_per_step(candidate, context, batch)
-    assert forward.get_total_flops() == 2 * forward_macs(candidate, context).total * context * batch
-    assert forward.get_total_flops() + backward.get_total_flops() == step
+    norms = 0
+    if activations == "feature-major":
+        # Sums over channels run as products with a row of ones, two each way: four norms a block (those of
+        # queries and keys cover all channels too), one at the end.
+        norms = 2 * 2 * (4 * shape.depth + 1) * shape.width * context * batch
+    assert forward.get_total_flops() - norms == 2 * forward_macs(candidate, context).total * context * batch
+    assert forward.get_total_flops() + backward.get_total_flops() - 2 * norms == step
 
 
 def test_the_padded_shape_is_padded() -> None:

@@ -92,6 +92,21 @@ def test_training_in_pieces_is_bit_identical(
         assert torch.equal(found[name], tensor), name
 
 
+def test_a_trial_keeps_the_implementations_it_began_with(
+    tmp_path: Path, setting: Setting, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the machine measures later: rounding is part of a trial's result."""
+    chosen = {}
+    for name in ("merged", "feature-major"):
+        monkeypatch.setattr("einsearch.proxy.gpt2.fastest", lambda *_, name=name, **__: name)
+        chosen[name] = train_segment(segment(tmp_path / name, end=4), setting, corpus, CPU)
+        assert chosen[name].implementations == (name,)
+    later = train_segment(segment(tmp_path / "merged", start=4, end=8), setting, corpus, CPU)
+    assert later.implementations == ("merged",)
+    forced = replace(segment(tmp_path / "merged", start=8, end=12), implementation="reference")
+    assert train_segment(forced, setting, corpus, CPU).implementations == ("reference",)
+
+
 def test_another_seed_trains_otherwise(tmp_path: Path, setting: Setting, corpus: Corpus, whole: SegmentResult) -> None:
     other = train_segment(segment(tmp_path, seed=4), setting, corpus, CPU)
     assert numbers(other.points) != numbers(whole.points)
@@ -116,7 +131,8 @@ def test_the_result_says_what_was_done(whole: SegmentResult, corpus: Corpus, set
     assert whole.checkpoint is not None
     assert whole.checkpoint.name == "step-00000030"
     assert whole.failure is None
-    assert whole.implementations == ("merged",)
+    assert whole.activations == "feature-major"
+    assert set(whole.implementations) <= {"feature-major", "merged"}
     assert 0 < whole.seconds <= whole.busy_seconds
     assert whole.points[-1].seconds <= whole.seconds
     assert whole.peak_memory_bytes > 0
@@ -125,6 +141,7 @@ def test_the_result_says_what_was_done(whole: SegmentResult, corpus: Corpus, set
 def test_losses_against_a_loop_written_out(setting: Setting, corpus: Corpus, whole: SegmentResult) -> None:
     """Means of the training losses between two points, and the validation loss of the weights at the end."""
     model = ProxyGPT2(BTT, PROTOCOL, seed=3)
+    model.use_implementations(model.fastest_implementations(CPU, torch.float32))
     optimizer = optimizer_of(model, setting)
     batches = Batches(corpus=corpus, context=16, batch=4, seed=3)
     losses: list[float] = []

@@ -147,6 +147,7 @@ def pretended(segment: Segment, end: int, failure: str | None = None) -> Segment
         checkpoint=segment.checkpoint(end) if end > segment.start and not failure else None,
         failure=failure,
         implementations=("pretended",),
+        activations="feature-major",
         peak_memory_bytes=0,
     )
 
