@@ -14,8 +14,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from einsearch.errors import EinsearchError as EinsearchError
+    from einsearch.layers.choice import tune as tune
+    from einsearch.layers.export import convert_like as convert_like
+    from einsearch.layers.export import load_converted as load_converted
+    from einsearch.layers.export import save_converted as save_converted
     from einsearch.layers.linear import EinsumLinear as EinsumLinear
+    from einsearch.layers.moe import EinsumMoE as EinsumMoE
+    from einsearch.layers.moe import ExpertFFN as ExpertFFN
     from einsearch.layers.parametrize import param_groups as param_groups
+    from einsearch.layers.router import Router as Router
+    from einsearch.own_model import convert as convert
     from einsearch.proxy.protocol import Protocol as Protocol
     from einsearch.search.config import StudyConfig as StudyConfig
     from einsearch.search.study import Study as Study
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
     from einsearch.space.closed_forms import closed_forms as closed_forms
     from einsearch.space.einsum import Einsum as Einsum
     from einsearch.space.enumeration import structures as structures
+    from einsearch.space.mixture import Mixture as Mixture
     from einsearch.space.operator import operator as operator
     from einsearch.space.parse import parse as parse
     from einsearch.space.parse import parse_structure as parse_structure
@@ -34,14 +43,20 @@ if TYPE_CHECKING:
     from einsearch.space.structure import Structure as Structure
     from einsearch.space.taxonomy import taxonomy as taxonomy
     from einsearch.space.taxonomy import taxonomy_arrays as taxonomy_arrays
+    from einsearch.trial_export import export_trial as export_trial
+    from einsearch.trial_export import load_exported as load_exported
 
 _HOME = {
     "Candidate": "space.candidate",
     "EinsearchError": "errors",
     "Einsum": "space.einsum",
     "EinsumLinear": "layers.linear",
+    "EinsumMoE": "layers.moe",
+    "ExpertFFN": "layers.moe",
+    "Mixture": "space.mixture",
     "ModelShape": "space.candidate",
     "Protocol": "proxy.protocol",
+    "Router": "layers.router",
     "SearchSpace": "space.search_space",
     "Structure": "space.structure",
     "Study": "search.study",
@@ -49,14 +64,21 @@ _HOME = {
     "analyze": "space.analysis",
     "classify": "space.classify",
     "closed_forms": "space.closed_forms",
+    "convert": "own_model",
+    "convert_like": "layers.export",
+    "export_trial": "trial_export",
+    "load_converted": "layers.export",
+    "load_exported": "trial_export",
     "load_space": "space.space_file",
     "operator": "space.operator",
     "param_groups": "layers.parametrize",
     "parse": "space.parse",
     "parse_structure": "space.parse",
+    "save_converted": "layers.export",
     "structures": "space.enumeration",
     "taxonomy": "space.taxonomy",
     "taxonomy_arrays": "space.taxonomy",
+    "tune": "layers.choice",
 }
 
 __all__ = [*_HOME, "__version__"]

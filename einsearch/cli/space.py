@@ -69,9 +69,10 @@ def _facts(found: SearchSpace, survey: Survey, planned: bool) -> list[str]:
     )
     lines = [f"structures   {what}", f"sites        {searched}"]
     lines += [f"fixed        {site}: {einsum}" for site, einsum in found.fixed]
+    lines += [f"mixture      {found.mixture}"] if found.mixture is not None else []
     lines += [f"condition    {text}" for text in found.where]
     floats = len(found.searched) * len(found.coordinates) if found.continuous else 0
-    choices = 1 if found.continuous else 1 + len(found.searched)
+    choices = len(found.parameters()) - floats
     lines.append(f"dimensions   {floats} coordinates in [0, 1], {choices} choice{'s' * (choices > 1)}")
     widths = ", ".join(str(width) for width in found.widths)
     lines.append(f"widths       {widths}" + (" (here; a study plans them from its budget)" if planned else ""))

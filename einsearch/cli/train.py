@@ -18,7 +18,9 @@ from einsearch.proxy.protocol import Protocol
 from einsearch.proxy.trainer import Point, Segment, train_segment
 from einsearch.search.config import parse_flops, write_flops
 from einsearch.search.study import RUNS
-from einsearch.space.candidate import Candidate, ModelShape
+from einsearch.space.candidate import Candidate
+from einsearch.space.mixture import Mixture
+from einsearch.space.model_shape import ModelShape
 from einsearch.space.parse import parse
 
 _SEGMENTS = 10
@@ -33,8 +35,12 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="A text file or folder; default: Python's standard library.")
     ] = None,
+    experts: Annotated[int | None, typer.Option(help="A mixture of so many experts in place of each layer.")] = None,
+    active: Annotated[int, typer.Option(help="Experts that a token uses.")] = 2,
+    per: Annotated[str, typer.Option(help="layer: each has its own experts; ffn: an expert is an FFN.")] = "layer",
+    routing: Annotated[str, typer.Option(help="learned, random or hash.")] = "learned",
     seed: Annotated[int, typer.Option(help="Of initialisation and batches.")] = 0,
-    implementation: Annotated[str, typer.Option(help=f"Of the linear layers: auto, {', '.join(IMPLEMENTATIONS)}.")] = "auto",
+    implementation: Annotated[str, typer.Option(help=f"auto, {', '.join(IMPLEMENTATIONS)}.")] = "auto",
     runs: RunsOption = RUNS,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
@@ -42,7 +48,8 @@ def train(
 ) -> None:
     """Train one candidate and print its curve. The same command continues an interrupted one."""
     out = console(quiet=quiet or json)
-    candidate = Candidate.of(parse(structure), ModelShape(width=width, depth=depth, head_size=head_size))
+    mixture = None if experts is None else Mixture(experts=experts, active=active, per=per, routing=routing)
+    candidate = Candidate.of(parse(structure), ModelShape(width=width, depth=depth, head_size=head_size), mixture)
     if reason := candidate.invalid_because():
         raise EinsearchError(f"structure {structure} cannot be trained: {reason}")
     protocol = Protocol()
@@ -58,9 +65,9 @@ def train(
         )
     folder = runs / "train" / f"{candidate.key}-{seed}-{setting.id}"
     out.print(f"{candidate.label} {candidate.theta}, key {candidate.key}, seed {seed}")
+    parameters = parameter_count(candidate, protocol.context, protocol.weight_normalization)
     out.print(
-        f"{parameter_count(candidate, protocol.context):,} parameters; {steps} steps of {write_flops(step_flops)} "
-        f"FLOPs; {corpus.description}; {place}"
+        f"{parameters:,} parameters; {steps} steps of {write_flops(step_flops)} FLOPs; {corpus.description}; {place}"
     )
     done = max((int(path.name.removeprefix("step-")) for path in folder.glob("step-*")), default=0)
     if done >= steps:

@@ -32,6 +32,9 @@ ROUNDS = 3
 CLEARLY = 0.9
 """A later implementation of the table is chosen over an earlier one if it takes less than this part of its time."""
 
+TOLERANCE = 1.0
+"""Relative, of two implementations' results, in square roots of the dtype's epsilon: 3e-4 in float32."""
+
 TOO_DEAR = 8
 """The merged product is not tried where its MACs exceed the operator's by more than this."""
 
@@ -114,7 +117,10 @@ def measure(
     device: torch.device,
     dtype: torch.dtype,
 ) -> dict[str, float]:
-    """Seconds of a forward and backward pass by each implementation, taken in turn."""
+    """Seconds of a forward and backward pass by each implementation, taken in turn.
+
+    Raises EinsearchError where one computes something else than the first.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def random(*shape: int) -> Tensor:
@@ -126,18 +132,28 @@ def measure(
     factors = [random(*operator.factor_shape(f)) for f in range(operator.einsum.factors)]
     prepared = {name: IMPLEMENTATIONS[name].prepare(operator) for name in names}
 
-    def run(name: str) -> float:
+    def run(name: str) -> tuple[Tensor, ...]:
+        y = apply(name, x, factors, operator, activations, prepared[name])
+        return y.detach(), *torch.autograd.grad(y, [x, *factors], gradient.detach())
+
+    def timed(name: str) -> float:
         _synchronize(device)
         started = time.perf_counter()
-        y = apply(name, x, factors, operator, activations, prepared[name])
-        torch.autograd.grad(y, [x, *factors], gradient.detach())
+        run(name)
         _synchronize(device)
         return time.perf_counter() - started
 
-    for name in names:
-        run(name)
-    timed = [{name: run(name) for name in names} for _ in range(ROUNDS)]
-    return {name: min(each[name] for each in timed) for name in names}
+    expected = run(names[0])
+    for name in names[1:]:
+        for part, found in zip(expected, run(name), strict=True):
+            error = float((found - part).norm() / part.norm().clamp(min=1e-30))
+            if not error < TOLERANCE * torch.finfo(dtype).eps ** 0.5:
+                raise EinsearchError(
+                    f"implementation {name} differs from {names[0]} by {error:.1e} on {machine_of(device, dtype)} for "
+                    f"{operator}: it is wrong there; force another one, and please report it"
+                )
+    rounds = [{name: timed(name) for name in names} for _ in range(ROUNDS)]
+    return {name: min(each[name] for each in rounds) for name in names}
 
 
 def machine_of(device: torch.device, dtype: torch.dtype) -> str:
@@ -154,7 +170,7 @@ def _candidates(
 ) -> tuple[str, ...]:
     """The implementations that can run there and may win, the preferred one first."""
     sizes = operator.sizes
-    found = []
+    found: list[str] = []
     for name, implementation in IMPLEMENTATIONS.items():
         if implementation.refuses(operator, device, dtype):
             continue

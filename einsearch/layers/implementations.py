@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from einsearch.errors import EinsearchError
+from einsearch.kernels.btt.match import Match, matches
+from einsearch.kernels.btt.triton import btt, unavailable_because
 from einsearch.kernels.einsum import feature_major, merged, reference
 from einsearch.kernels.transpose.contiguous import transposed
 from einsearch.space.operator import Operator
@@ -44,10 +46,30 @@ class Implementation:
     refuses: Callable[[Operator, torch.device, torch.dtype], str | None] = _anywhere
 
 
+def _is_no_btt(operator: Operator) -> str:
+    return f"the btt kernel computes Block Tensor-Trains of two factors, not {operator.einsum}"
+
+
+def _matched(operator: Operator) -> Match | str:
+    """The roles of a BTT's factors, or why there are none."""
+    return matches(operator) or _is_no_btt(operator)
+
+
+def _triton(x: Tensor, factors: Sequence[Tensor], match: Match | str) -> Tensor:
+    if isinstance(match, str):
+        raise EinsearchError(f"implementation triton cannot run: {match}; use auto or another one")
+    return btt(x, *match.factors(factors))
+
+
+def _triton_refuses(operator: Operator, device: torch.device, dtype: torch.dtype) -> str | None:
+    return unavailable_because(device, dtype) or (None if matches(operator) else _is_no_btt(operator))
+
+
 IMPLEMENTATIONS: dict[str, Implementation] = {
     "reference": Implementation(row_major=reference.einsum_linear),
     "feature-major": Implementation(feature_major=feature_major.einsum_linear, prepare=feature_major.recipe_of),
     "merged": Implementation(row_major=merged.einsum_linear, feature_major=merged.feature_major_einsum_linear),
+    "triton": Implementation(row_major=_triton, prepare=_matched, refuses=_triton_refuses),
 }
 
 
@@ -66,8 +88,6 @@ def apply(
     cannot compute this operator there.
     """
     implementation = IMPLEMENTATIONS[name]
-    if reason := implementation.refuses(operator, x.device, x.dtype):
-        raise EinsearchError(f"implementation {name} cannot run: {reason}; use auto or another one")
     prepared = implementation.prepare(operator) if prepared is None else prepared
     native = implementation.row_major if activations == "row-major" else implementation.feature_major
     if native is not None:

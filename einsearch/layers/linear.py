@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from einsearch.layers.implementations import IMPLEMENTATIONS, Activations, apply, require_implementation
+from einsearch.layers.parametrize import Fans, dense_multiplier, factor_multipliers
 from einsearch.space.einsum import Einsum
 from einsearch.space.operator import Operator, operator
 from einsearch.space.parse import parse
@@ -128,21 +129,30 @@ class EinsumLinear(nn.Module):
         small = sizes.padded_in * sizes.padded_out <= MERGED_UP_TO
         if device.type == "cpu" and small and self.operator.einsum.factors > 1:
             return "merged"
-        return "feature-major" if activations == "feature-major" else "reference"
+        if activations == "feature-major":
+            return "feature-major"
+        # Products of plain matrices need no permutation in any layout; for the others two transpositions of the
+        # activations cost a CPU less than permuting them in every step.
+        plain = all(step.batch == step.passing == () for step in self.operator.plan.steps)
+        return "reference" if plain or device.type != "cpu" else "feature-major"
 
-    def learning_rate_multipliers(self, base_in_features: int | None = None) -> dict[str, float]:
-        """Adam learning-rate multiplier of every own parameter, by name.
+    def learning_rate_multipliers(
+        self, base_in_features: int | None = None, base_out_features: int | None = None, optimizer: str = "adamw"
+    ) -> dict[str, float]:
+        """Learning-rate multiplier of every own parameter, by name.
 
-        A factor's is (d_in / n_in) / (number of factors), times base_in_features / d_in: the fan-in of
-        the same dense layer in the model that the learning rate was tuned for (muP). Without
-        `base_in_features` that model is this one. Gains and biases have 1.
+        base_in_features, base_out_features: of the same dense layer in the model that the learning rate was tuned
+        for (muP). Without them that model is this one. optimizer: of einsearch.layers.parametrize.OPTIMIZERS.
+        Gains have 1.
         """
-        base = self.in_features if base_in_features is None else base_in_features
-        found = {
-            f"factors.{f}": base / (self.operator.plan.step_of(f).fan_in * len(self.factors))
-            for f in range(len(self.factors))
-        }
-        return found | {name: 1.0 for name in ("gain", "bias") if getattr(self, name) is not None}
+        here = Fans(self.in_features, self.out_features)
+        base = here.changed(base_in_features, base_out_features)
+        found = factor_multipliers(self.operator, base, optimizer)
+        if self.gain is not None:
+            found["gain"] = 1.0
+        if self.bias is not None:
+            found["bias"] = dense_multiplier(Fans(1, here.fan_out), Fans(1, base.fan_out), optimizer)
+        return found
 
     def extra_repr(self) -> str:
         bias = self.bias is not None

@@ -19,6 +19,9 @@ from einsearch.kernels.norm import feature_major as norm
 from einsearch.kernels.transpose.contiguous import transposed
 from einsearch.layers.implementations import Activations
 from einsearch.layers.linear import EinsumLinear
+from einsearch.layers.moe import EinsumMoE, ExpertFFN
+from einsearch.layers.router import Router, Routing
+from einsearch.space.candidate import Candidate
 
 
 class Operations(Protocol):
@@ -31,6 +34,10 @@ class Operations(Protocol):
     def to_rows(self, x: Tensor) -> Tensor: ...
 
     def linear(self, layer: EinsumLinear, x: Tensor) -> Tensor: ...
+
+    def mixture(self, layer: EinsumMoE | ExpertFFN, x: Tensor, routing: Routing) -> Tensor: ...
+
+    def route(self, router: Router, x: Tensor, tokens_N: Tensor) -> Routing: ...
 
     def norm(self, layer: nn.LayerNorm, x: Tensor) -> Tensor: ...
 
@@ -55,13 +62,19 @@ class RowMajor:
         return x
 
     def linear(self, layer: EinsumLinear, x_NC: Tensor) -> Tensor:
-        return layer(x_NC)  # type: ignore[no-any-return]
+        return layer(x_NC)
+
+    def mixture(self, layer: EinsumMoE | ExpertFFN, x_NC: Tensor, routing: Routing) -> Tensor:
+        return layer(x_NC, routing)
+
+    def route(self, router: Router, x_NC: Tensor, tokens_N: Tensor) -> Routing:
+        return router(x_NC, tokens_N)
 
     def norm(self, layer: nn.LayerNorm, x_NC: Tensor) -> Tensor:
-        return layer(x_NC)  # type: ignore[no-any-return]
+        return layer(x_NC)
 
     def head_norm(self, layer: nn.LayerNorm, x_NC: Tensor) -> Tensor:
-        return layer(x_NC.unflatten(1, (-1, *layer.normalized_shape))).flatten(1)  # type: ignore[no-any-return]
+        return layer(x_NC.unflatten(1, (-1, *layer.normalized_shape))).flatten(1)
 
     def attention(
         self, q_NC: Tensor, k_NC: Tensor, v_NC: Tensor, *, sequences: int, head_size: int, scale: float
@@ -86,6 +99,12 @@ class FeatureMajor:
     def linear(self, layer: EinsumLinear, x_CN: Tensor) -> Tensor:
         return layer.feature_major(x_CN)
 
+    def mixture(self, layer: EinsumMoE | ExpertFFN, x_CN: Tensor, routing: Routing) -> Tensor:
+        return layer.feature_major(x_CN, routing)
+
+    def route(self, router: Router, x_CN: Tensor, tokens_N: Tensor) -> Routing:
+        return router.feature_major(x_CN, tokens_N)
+
     def norm(self, layer: nn.LayerNorm, x_CN: Tensor) -> Tensor:
         return norm.layer_norm(x_CN, layer.weight)
 
@@ -102,6 +121,14 @@ class FeatureMajor:
 OPERATIONS: dict[Activations, Operations] = {"row-major": RowMajor(), "feature-major": FeatureMajor()}
 
 
-def activations_on(device: torch.device) -> Activations:
-    """The layout that suits a device."""
-    return "feature-major" if device.type == "cpu" else "row-major"
+FEATURE_MAJOR_FROM = 128
+"""Width from which structured layers gain more by feature-major activations on a CPU than norms and attention lose
+(one thread, 2,048 tokens: docs/speed.md)."""
+
+
+def activations_for(candidate: Candidate, device: torch.device) -> Activations:
+    """The layout that suits a model on a device; a rule, not a measurement, so that it never changes."""
+    # Experts gather tokens, which are whole rows of memory only in row-major activations.
+    structured = candidate.mixture is None and any(einsum.factors > 1 for einsum in candidate.einsums)
+    wide = candidate.shape.width >= FEATURE_MAJOR_FROM
+    return "feature-major" if device.type == "cpu" and structured and wide else "row-major"

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from einsearch.errors import EinsearchError
 
 _TENSORS, _FACTS = "tensors.safetensors", "training.json"
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+_MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")
+"""What optimizers keep for every parameter: AdamW the first two, SGD with momentum the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +47,10 @@ class TrainingState:
 
 def save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
     """Write a checkpoint to `folder`, which appears whole or not at all. OSError where the disk is full."""
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {f"buffer.{name}": buffer for name, buffer in model.named_buffers()}
     for name, parameter in model.named_parameters():
         tensors[f"model.{name}"] = parameter.detach()
-        for moment in _MOMENTS:
+        for moment in _moments(optimizer):
             tensors[f"{moment}.{name}"] = optimizer.state[parameter][moment]
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
@@ -76,32 +77,40 @@ def load_model(folder: Path, model: nn.Module) -> TrainingState:
     Raises EinsearchError where the checkpoint is missing or belongs to another model.
     """
     tensors, state = _read(folder)
-    _require_fit(folder, tensors, model)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(tensors[f"model.{name}"])
+    held = tuple(moment for moment in _MOMENTS if any(name.startswith(f"{moment}.") for name in tensors))
+    _put(tensors, folder, model, held)
     return state
 
 
 def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
     """As :func:`load_model`, with the optimizer's moments."""
-    state = load_model(folder, model)
-    tensors, _ = _read(folder)
+    tensors, state = _read(folder)
+    names = _moments(optimizer)
+    _put(tensors, folder, model, names)
     for name, parameter in model.named_parameters():
-        moments = {m: tensors[f"{m}.{name}"].to(parameter.device) for m in _MOMENTS}
-        # Fused AdamW keeps its step on the device of the parameter.
-        step = torch.tensor(float(state.step), device=parameter.device)
-        optimizer.state[parameter] = {"step": step, **moments}
+        kept = {moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in names}
+        if not isinstance(optimizer, torch.optim.SGD):
+            # Fused AdamW keeps its step on the device of the parameter.
+            kept["step"] = torch.tensor(float(state.step), device=parameter.device)
+        optimizer.state[parameter] = kept
     return state
 
 
-def _require_fit(folder: Path, tensors: dict[str, Tensor], model: nn.Module) -> None:
-    """The tensors are those of the model, its moments included, no more and no less."""
+def _moments(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
+    """Those that an optimizer keeps."""
+    if isinstance(optimizer, torch.optim.SGD):
+        return _MOMENTS[2:] if optimizer.defaults["momentum"] else ()
+    return _MOMENTS[:2]
+
+
+@torch.no_grad()
+def _put(tensors: dict[str, Tensor], folder: Path, model: nn.Module, moments: tuple[str, ...]) -> None:
+    """The weights into the model, where the tensors are those of it and these moments, no more and no less."""
     wanted = {
         f"{part}.{name}": tuple(parameter.shape)
-        for part in ("model", *_MOMENTS)
+        for part in ("model", *moments)
         for name, parameter in model.named_parameters()
-    }
+    } | {f"buffer.{name}": tuple(buffer.shape) for name, buffer in model.named_buffers()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
@@ -109,6 +118,10 @@ def _require_fit(folder: Path, tensors: dict[str, Tensor], model: nn.Module) -> 
                 f"checkpoint {folder} does not fit the model: {name} is {found.get(name, 'missing')} in the "
                 f"checkpoint and {wanted.get(name, 'missing')} in the model; train again from the start"
             )
+    for name, parameter in model.named_parameters():
+        parameter.copy_(tensors[f"model.{name}"])
+    for name, buffer in model.named_buffers():
+        buffer.copy_(tensors[f"buffer.{name}"])
 
 
 def _read(folder: Path) -> tuple[dict[str, Tensor], TrainingState]:

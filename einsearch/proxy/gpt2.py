@@ -6,6 +6,7 @@ Shapes: B sequences, T tokens, C channels, V vocabulary; N = B x T tokens in a r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,72 +15,25 @@ from torch.nn import functional as F
 from einsearch.layers.choice import fastest
 from einsearch.layers.implementations import Activations, require_implementation
 from einsearch.layers.linear import EinsumLinear
-from einsearch.proxy.activations import OPERATIONS, Operations, activations_on
+from einsearch.layers.moe import EinsumMoE, ExpertFFN
+from einsearch.layers.parametrize import Fans
+from einsearch.layers.router import Router, Routing
+from einsearch.proxy.activations import OPERATIONS, activations_for
+from einsearch.proxy.block import Batch, Block
 from einsearch.proxy.protocol import Protocol
 from einsearch.proxy.vocabulary import VOCABULARY_SIZE
 from einsearch.space.candidate import Candidate
 
-ATTENTION_LOGIT_SCALE = 8.0
-"""Logits of normalised queries and keys are multiplied by this over the head size (muP's 1/d)."""
+Routings = list[tuple[Router, Routing]]
+"""Of one forward pass: every router that was asked, with its answer."""
 
 
-class Block(nn.Module):
-    """Attention and MLP, each normalised before and scaled into the residual stream."""
+class Losses(NamedTuple):
+    """loss: () mean cross-entropy in nats a symbol. objective: () what training descends on."""
 
-    q: EinsumLinear
-    k: EinsumLinear
-    v: EinsumLinear
-    o: EinsumLinear
-    up: EinsumLinear
-    down: EinsumLinear
-
-    def __init__(
-        self, candidate: Candidate, protocol: Protocol, implementation: str, generator: torch.Generator
-    ) -> None:
-        super().__init__()
-        shape = candidate.shape
-        self.head_size = shape.head_size
-        self.scale = protocol.residual_scale(shape.depth)
-        einsums = candidate.by_layer
-        for name, (_, d_in, d_out) in shape.sites.items():
-            layer = EinsumLinear(
-                d_in,
-                d_out,
-                einsums[name],
-                bias=False,
-                gain=name not in ("q", "k"),
-                zero=name in ("o", "down"),
-                implementation=implementation,
-                generator=generator,
-            )
-            self.add_module(name, layer)
-        self.norm_attention = nn.LayerNorm(shape.width, bias=False)
-        self.norm_q = nn.LayerNorm(shape.head_size, bias=False)
-        self.norm_k = nn.LayerNorm(shape.head_size, bias=False)
-        self.norm_ffn = nn.LayerNorm(shape.width, bias=False)
-
-    def forward(self, x: Tensor, sequences: int, operations: Operations) -> Tensor:
-        """x: (N, C) or (C, N), as `operations` wants it; N tokens are `sequences` sequences one after the other."""
-        x = torch.add(x, self.attention(x, sequences, operations), alpha=self.scale)
-        return torch.add(x, self.ffn(x, operations), alpha=self.scale)
-
-    def attention(self, x: Tensor, sequences: int, operations: Operations) -> Tensor:
-        """The branch of attention, unscaled."""
-        normal = operations.norm(self.norm_attention, x)
-        y = operations.attention(
-            operations.head_norm(self.norm_q, operations.linear(self.q, normal)),
-            operations.head_norm(self.norm_k, operations.linear(self.k, normal)),
-            operations.linear(self.v, normal),
-            sequences=sequences,
-            head_size=self.head_size,
-            scale=ATTENTION_LOGIT_SCALE / self.head_size,
-        )
-        return operations.linear(self.o, y)
-
-    def ffn(self, x: Tensor, operations: Operations) -> Tensor:
-        """The branch of the MLP, unscaled."""
-        hidden = F.gelu(operations.linear(self.up, operations.norm(self.norm_ffn, x)))
-        return operations.linear(self.down, hidden)
+    loss: Tensor
+    objective: Tensor
+    routings: Routings
 
 
 class ProxyGPT2(nn.Module):
@@ -115,26 +69,48 @@ class ProxyGPT2(nn.Module):
         nn.init.zeros_(self.head.weight)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
-        operations = OPERATIONS[self.activations or activations_on(tokens_BT.device)]
+        return self._run(tokens_BT)[0]
+
+    def _run(self, tokens_BT: Tensor) -> tuple[Tensor, Routings]:
+        operations = OPERATIONS[self.activations_on(tokens_BT.device)]
+        batch = Batch(operations=operations, sequences=len(tokens_BT), tokens=tokens_BT.flatten())
         positions_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
         x_NC = (self.token_embedding(tokens_BT) + self.position_embedding(positions_T)).flatten(0, 1)
         x = operations.of_rows(x_NC)
         for block in self.blocks:
-            x = block(x, len(tokens_BT), operations)
+            x = block(x, batch)
         logits_NV = self.head(operations.to_rows(operations.norm(self.norm, x)))
-        return logits_NV.unflatten(0, tokens_BT.shape)
+        return logits_NV.unflatten(0, tokens_BT.shape), batch.routings
 
     def loss(self, window_BT1: Tensor) -> Tensor:
         """Mean cross-entropy (nats a symbol) of windows of context + 1 symbols."""
-        logits_BTV = self(window_BT1[:, :-1])
-        return F.cross_entropy(logits_BTV.float().flatten(0, 1), window_BT1[:, 1:].flatten())
+        return self.training_losses(window_BT1).loss
+
+    def training_losses(self, window_BT1: Tensor) -> Losses:
+        """The loss of windows of context + 1 symbols, and what to descend on: with the routers' balance."""
+        logits_BTV, routings = self._run(window_BT1[:, :-1])
+        loss = F.cross_entropy(logits_BTV.float().flatten(0, 1), window_BT1[:, 1:].flatten())
+        if not routings:
+            return Losses(loss, loss, [])
+        balance = torch.stack([routing.aux_loss for _, routing in routings]).mean()
+        return Losses(loss, loss + self.protocol.balance_weight * balance, routings)
+
+    @staticmethod
+    def after_step(routings: Routings) -> None:
+        """Let the routers move on, after an optimizer step on losses with these routings."""
+        for router, routing in routings:
+            router.after_step(routing.counts)
+
+    def activations_on(self, device: torch.device) -> Activations:
+        """How activations lie between the layers on a device."""
+        return self.activations or activations_for(self.candidate, device)
 
     def fastest_implementations(self, device: torch.device, dtype: torch.dtype) -> dict[str, str]:
         """The fastest implementation on a device of every linear layer of a block, measured where that is not known.
 
         Raises EinsearchError as :func:`einsearch.layers.choice.fastest`.
         """
-        tokens, activations = self.protocol.tokens_per_step, self.activations or activations_on(device)
+        tokens, activations = self.protocol.tokens_per_step, self.activations_on(device)
         return {
             name: fastest(layer.operator, tokens, activations=activations, device=device, dtype=dtype)
             for name, layer in self._linears(self.blocks[0])
@@ -153,20 +129,25 @@ class ProxyGPT2(nn.Module):
 
     def implementations_on(self, device: torch.device) -> tuple[str, ...]:
         """Names of the implementations that the linear layers of the blocks use on a device, sorted."""
-        activations = self.activations or activations_on(device)
-        layers = (module for module in self.modules() if isinstance(module, EinsumLinear))
-        return tuple(sorted({layer.implementation_on(device, activations) for layer in layers}))
+        activations = self.activations_on(device)
+        found = set()
+        for module in self.modules():
+            if isinstance(module, EinsumLinear):
+                found.add(module.implementation_on(device, activations))
+            elif isinstance(module, EinsumMoE | ExpertFFN):
+                found.add(f"{module.implementation_on(device)} experts")
+        return tuple(sorted(found))
 
-    def learning_rate_multipliers(self) -> Iterator[tuple[str, nn.Parameter, float]]:
-        """(name, parameter, Adam multiplier) of every parameter, by muP and the layers' own rules."""
-        base, width = self.protocol.base_width, self.candidate.shape.width
-        multiplier = {"head.weight": base / width}
-        for block, module in enumerate(self.blocks):
-            for name in self.candidate.shape.sites:
-                layer = module.get_submodule(name)
-                assert isinstance(layer, EinsumLinear)
-                expansion = self.protocol.base_ffn_expansion if name == "down" else 1
-                own = layer.learning_rate_multipliers(base * expansion)
-                multiplier |= {f"blocks.{block}.{name}.{key}": value for key, value in own.items()}
-        for name, parameter in self.named_parameters():
-            yield name, parameter, multiplier.get(name, 1.0)
+    def base_fans(self, name: str) -> Fans | None:
+        """Fans of a layer or parameter in the dense model of the protocol's base width, None where they are these.
+
+        That is the `base` of :func:`einsearch.layers.parametrize.learning_rate_multipliers`.
+        """
+        base, hidden = self.protocol.base_width, self.protocol.base_width * self.protocol.base_ffn_expansion
+        own = name.removesuffix(".weight").rpartition(".")[2]
+        if own in ("norm_q", "norm_k"):
+            return None
+        if own in (of := {"head": (base, VOCABULARY_SIZE), "up": (base, hidden), "down": (hidden, base)}):
+            return Fans(*of[own])
+        # Embeddings and norms; else q, k, v, o and routers.
+        return Fans(1, base) if name.endswith(".weight") else Fans(base, base)

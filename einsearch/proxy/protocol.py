@@ -9,22 +9,28 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from einsearch.errors import EinsearchError
+from einsearch.layers.parametrize import require_optimizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
     """Hyper-parameters of proxy training. Two losses compare only under the same protocol.
 
-    context: tokens of a sequence. batch: sequences of a step. learning_rate: Adam's at base_width with
-    an MLP expansion of base_ffn_expansion (muP scales it from there; 1 is the paper's choice).
-    warmup_steps: linear warm-up, constant after. clip: norm of the gradient. residual: branches are
-    scaled by sqrt(3 / depth) (`paper`) or 1 / depth (`completep`). embedding_std: of the token and
-    position embeddings at start. validation_sequences: of the fixed validation set.
+    context: tokens of a sequence. batch: sequences of a step. optimizer: `adamw`, with beta1, beta2 and
+    epsilon, or `sgd`, with momentum. learning_rate: at base_width with an MLP expansion of
+    base_ffn_expansion (muP scales it from there; 1 is the paper's choice). The default suits Adam; SGD
+    needs one about a hundred times as large. warmup_steps: linear warm-up, constant after. weight_decay:
+    of matrices; a step takes learning_rate * weight_decay of them off, at every width. clip: norm of the
+    gradient, see :func:`einsearch.proxy.optimizer.clip_gradients`. residual: branches are scaled by
+    sqrt(3 / depth) (`paper`) or 1 / depth (`completep`). weight_normalization: of the factors of einsum
+    layers. balance_weight: of the mean of the routers' balance losses, beside the loss. embedding_std: of
+    the token and position embeddings at start. validation_sequences: of the fixed validation set.
     evaluations_per_octave: validation losses for each doubling of FLOPs.
     """
 
     context: int = 64
     batch: int = 32
+    optimizer: str = "adamw"
     learning_rate: float = 3e-3
     base_width: int = 64
     base_ffn_expansion: int = 4
@@ -32,9 +38,12 @@ class Protocol:
     beta1: float = 0.9
     beta2: float = 0.95
     epsilon: float = 1e-8
+    momentum: float = 0.9
     weight_decay: float = 0.0
     clip: float = 1.0
     residual: str = "paper"
+    weight_normalization: bool = True
+    balance_weight: float = 0.01
     embedding_std: float = 0.02
     validation_sequences: int = 128
     evaluations_per_octave: int = 2
@@ -55,11 +64,13 @@ class Protocol:
         for name in ("learning_rate", "epsilon", "clip", "embedding_std"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise EinsearchError(f"{name} is {getattr(self, name)}; it must be a positive number")
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise EinsearchError(f"{name} is {getattr(self, name)}; it must lie in [0, 1)")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise EinsearchError(f"weight_decay is {self.weight_decay}; it must be at least 0")
+        for name in ("weight_decay", "balance_weight"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise EinsearchError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        require_optimizer(self.optimizer)
         if self.residual not in ("paper", "completep"):
             raise EinsearchError(f"residual is {self.residual!r}; known: paper, completep")
 

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from einsearch.errors import EinsearchError
 from einsearch.proxy import checkpoint
-from einsearch.proxy.activations import activations_on
 from einsearch.proxy.batches import Batches
 from einsearch.proxy.corpus import Corpus
 from einsearch.proxy.device import autocast, compute_dtype, peak_memory_bytes, synchronize
 from einsearch.proxy.flops import flops_per_step
 from einsearch.proxy.gpt2 import ProxyGPT2
+from einsearch.proxy.optimizer import clip_gradients, optimizer_of
 from einsearch.proxy.protocol import Protocol, Setting
+from einsearch.proxy.tally import Tally
 from einsearch.proxy.vocabulary import VOCABULARY_SIZE
 from einsearch.space.candidate import Candidate
 
@@ -69,7 +70,7 @@ class SegmentResult:
     """What a segment came to. `end` is less than asked where it was stopped or diverged (`failure` says how).
 
     seconds: spent in training steps. evaluation_seconds: in validation. busy_seconds: in all, with making the
-    model, checkpoints and the like.
+    model, checkpoints and the like. statistics: of :class:`einsearch.proxy.tally.Tally`.
     """
 
     end: int
@@ -82,6 +83,7 @@ class SegmentResult:
     failure: str | None
     implementations: tuple[str, ...]
     activations: str
+    statistics: dict[str, float]
     peak_memory_bytes: int
 
 
@@ -100,22 +102,6 @@ def never() -> bool:
 
 def ignore(_: Progress) -> None:
     return None
-
-
-def optimizer_of(model: ProxyGPT2, setting: Setting) -> torch.optim.AdamW:
-    """Fused AdamW with one group for every learning-rate multiplier (kept as the group's `multiplier`)."""
-    groups: dict[float, list[nn.Parameter]] = {}
-    for _, parameter, multiplier in model.learning_rate_multipliers():
-        groups.setdefault(multiplier, []).append(parameter)
-    protocol = setting.protocol
-    return torch.optim.AdamW(
-        [{"params": parameters, "multiplier": multiplier} for multiplier, parameters in groups.items()],
-        lr=protocol.learning_rate,
-        betas=(protocol.beta1, protocol.beta2),
-        eps=protocol.epsilon,
-        weight_decay=protocol.weight_decay,
-        fused=True,
-    )
 
 
 @torch.no_grad()
@@ -169,33 +155,36 @@ def train_segment(
 
     step, seconds, evaluation_seconds, points, failure = segment.start, 0.0, 0.0, [], None
     pending: list[Tensor] = []
+    tally = Tally()
     started = time.perf_counter()
     while step < segment.end and failure is None and not should_stop():
         window = torch.from_numpy(batches.train(step)).to(device, non_blocking=True)
         for group in optimizer.param_groups:
             group["lr"] = protocol.learning_rate_at(step) * group["multiplier"]
         with autocast(setting):
-            loss = model.loss(window)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), protocol.clip)
+            losses = model.training_losses(window)
+        losses.objective.backward()
+        norm = clip_gradients(model, optimizer, protocol)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        pending.append(loss.detach())
+        model.after_step(losses.routings)
+        tally.add(losses.loss, norm, losses.routings)
+        pending.append(losses.loss.detach())
         step += 1
 
         evaluate = step in segment.evaluate_at
         if not (evaluate or step == segment.end or step % _CHECK_EVERY == 0):
             continue
-        losses = torch.stack(pending).tolist()
+        latest = torch.stack(pending).tolist()
         pending.clear()
-        loss_sum, loss_count = sum(losses, loss_sum), loss_count + len(losses)
+        loss_sum, loss_count = sum(latest, loss_sum), loss_count + len(latest)
         synchronize(device)
         now = time.perf_counter()
         seconds, started = seconds + now - started, now
         done = step - segment.start
-        mean = sum(losses) / len(losses)
+        mean = sum(latest) / len(latest)
         on_progress(Progress(step=step, loss=mean, flops_per_second=done * step_flops / seconds))
-        failure = _divergence(losses[-1], step, protocol)
+        failure = _divergence(latest[-1], step, protocol)
         if failure is None and evaluate:
             points.append(
                 Point(
@@ -213,10 +202,10 @@ def train_segment(
             evaluation_seconds, started = evaluation_seconds + evaluated - started, evaluated
 
     if pending:
-        losses = torch.stack(pending).tolist()
-        loss_sum, loss_count = sum(losses, loss_sum), loss_count + len(losses)
+        latest = torch.stack(pending).tolist()
+        loss_sum, loss_count = sum(latest, loss_sum), loss_count + len(latest)
         seconds += time.perf_counter() - started
-        failure = _divergence(losses[-1], step, protocol)
+        failure = _divergence(latest[-1], step, protocol)
     path = None
     if failure is None and step > segment.start:
         path = segment.checkpoint(step)
@@ -245,7 +234,8 @@ def train_segment(
         checkpoint=path,
         failure=failure,
         implementations=model.implementations_on(device),
-        activations=activations_on(device),
+        activations=model.activations_on(device),
+        statistics=tally.result(),
         peak_memory_bytes=peak_memory_bytes(device),
     )
 

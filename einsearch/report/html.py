@@ -22,6 +22,8 @@ from einsearch.report.leader_figures import multiplier_figure, taxonomy_figure
 from einsearch.report.loss_figure import loss_figure
 from einsearch.report.study_data import StudyData
 from einsearch.report.summary import Summary, summarize
+from einsearch.report.usage import usage_of
+from einsearch.space.candidate import Candidate
 from einsearch.store import StudyRow
 
 _LISTED = 50
@@ -140,16 +142,8 @@ def _usage(data: StudyData, summary: Summary) -> str:
     """Python that puts the best candidate into a user's model; empty where there is none."""
     if not summary.leaders:
         return ""
-    key = summary.leaders[0].key
-    candidate = next(curve.trial.candidate for curve in data.curves if curve.trial.key == key)
-    sites = {site: json.dumps(theta, ensure_ascii=False) for site, theta in candidate.items() if site != "shape"}
-    if len(set(sites.values())) == 1:
-        layers = [("layer", next(iter(sites.values())))]
-    else:
-        layers = [(f"{site}_layer", theta) for site, theta in sites.items()]
-    lines = ["from einsearch import EinsumLinear, param_groups"]
-    lines += [f"{name} = EinsumLinear(d_in, d_out, {theta})  # for nn.Linear(d_in, d_out)" for name, theta in layers]
-    return "\n".join([*lines, "optimizer = torch.optim.AdamW(param_groups(model, lr))"])
+    best = next(curve.trial for curve in data.curves if curve.trial.key == summary.leaders[0].key)
+    return usage_of(Candidate.from_json(best.candidate))
 
 
 def _commands(study: StudyRow) -> str:

@@ -113,13 +113,17 @@ class ProtocolFile(_Strict):
 
     context: int | None = None
     batch: int | None = None
+    optimizer: str | None = None
     learning_rate: float | str | None = None
     base_width: int | None = None
     base_ffn_expansion: int | None = None
     warmup_steps: int | None = None
+    momentum: float | None = None
     weight_decay: float | None = None
     clip: float | None = None
     residual: str | None = None
+    weight_normalization: bool | None = None
+    balance_weight: float | None = None
     embedding_std: float | None = None
     validation_sequences: int | None = None
     evaluations_per_octave: int | None = None

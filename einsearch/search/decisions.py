@@ -69,8 +69,8 @@ class Decisions:
             candidate=candidate.to_json(),
             label=candidate.label,
             flops_per_step=flops_per_step(candidate, protocol.context, protocol.batch),
-            parameters=parameter_count(candidate, protocol.context),
-            facts=facts_of(candidate, protocol.context),
+            parameters=parameter_count(candidate, protocol.context, protocol.weight_normalization),
+            facts=facts_of(candidate, protocol.context, protocol.weight_normalization),
             suggestion=suggestion.to_json() if suggestion else None,
         )
         self._state.put(Curve(trial=trial))

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from einsearch.errors import EinsearchError
 from einsearch.frontier import Frontier
@@ -264,9 +264,13 @@ class Driver:
             done = trial.kind == "ladder" or rung == len(self.state.plan.rungs) - 1
             state = "complete" if done else "paused"
         checkpoint = str(result.checkpoint) if result.checkpoint else trial.checkpoint
-        environment = {"torch": self._setting.torch, "device": self._setting.device}
-        environment["activations"] = result.activations
-        environment["implementations"] = list(result.implementations)  # type: ignore[assignment]
+        environment: dict[str, Any] = {
+            "torch": self._setting.torch,
+            "device": self._setting.device,
+            "activations": result.activations,
+            "implementations": list(result.implementations),
+            "statistics": result.statistics,
+        }
         self.state.store.settle(
             run.segment.id,
             self.state.epoch,

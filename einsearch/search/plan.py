@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -191,17 +190,14 @@ def _affordable(config: StudyConfig, plan: Plan) -> bool:
 
 
 def _dearest_step(config: StudyConfig, plan: Plan) -> int:
-    return max(_dense_step(config, plan, width) for width in _all_widths(plan))
+    protocol = config.protocol
+    dearest = (flops_per_step(plan.space.dearest(w), protocol.context, protocol.batch) for w in plan.space.widths)
+    return max(*dearest, *(_dense_step(config, plan, run.width) for run in plan.ladder))
 
 
 def _dense_step(config: StudyConfig, plan: Plan, width: int) -> int:
     dense = Candidate.dense(plan.space.shape(width))
     return flops_per_step(dense, config.protocol.context, config.protocol.batch)
-
-
-def _all_widths(plan: Plan) -> Iterator[int]:
-    yield from (run.width for run in plan.ladder)
-    yield from plan.space.widths
 
 
 def _check_rungs(config: StudyConfig, plan: Plan) -> None:

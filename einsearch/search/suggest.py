@@ -205,11 +205,6 @@ class Suggester:
         )
 
 
-def _distance(a: Params, b: Params) -> float:
-    """Between the structures of two proposals of a continuous space, squared."""
-    return sum((float(a[name]) - float(b[name])) ** 2 for name in a if name != "width")
-
-
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     """Optuna's view of a space's parameters."""
     return {

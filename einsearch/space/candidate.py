@@ -12,94 +12,46 @@ from einsearch.errors import EinsearchError
 from einsearch.space.classify import label
 from einsearch.space.einsum import Einsum
 from einsearch.space.families import dense
+from einsearch.space.mixture import Counts, Mixture
+from einsearch.space.model_shape import FFN_LAYERS, LAYERS, ModelShape, site_of
 from einsearch.space.operator import Operator, operator
 from einsearch.space.parse import parse
 from einsearch.space.structure import reducible_because
 from einsearch.space.taxonomy import taxonomy
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelShape:
-    """The sizes of a GPT-2 style transformer around its linear layers.
-
-    width: residual stream. depth: blocks. head_size: channels of an attention head. ffn_expansion:
-    hidden width of the MLP over `width`.
-    """
-
-    family: str = "gpt2"
-    width: int
-    depth: int = 2
-    head_size: int = 16
-    ffn_expansion: int = 4
-
-    def __post_init__(self) -> None:
-        if self.family != "gpt2":
-            raise EinsearchError(f"unknown model family {self.family!r}; known: gpt2")
-        for name in ("width", "depth", "head_size", "ffn_expansion"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise EinsearchError(f"{name} is {value}; it must be a positive integer")
-        if self.width % self.head_size:
-            below = max(self.width // self.head_size, 1) * self.head_size
-            raise EinsearchError(
-                f"width {self.width} is not divisible by head size {self.head_size}; "
-                f"use width {below} or {below + self.head_size}, or another head size"
-            )
-
-    @property
-    def sites(self) -> dict[str, tuple[str, int, int]]:
-        """The linear layers of one block: name -> (site, d_in, d_out)."""
-        d, hidden = self.width, self.width * self.ffn_expansion
-        return {
-            "q": ("attention", d, d),
-            "k": ("attention", d, d),
-            "v": ("attention", d, d),
-            "o": ("attention", d, d),
-            "up": ("ffn", d, hidden),
-            "down": ("ffn", hidden, d),
-        }
-
-
-SITES: dict[str, tuple[str, ...]] = {
-    "same": ("all",),
-    "separate": ("attention", "ffn"),
-    "each": ("q", "k", "v", "o", "up", "down"),
-}
-"""How the linear layers of a block may share structures: names of the sites under each way."""
-
-LAYERS = SITES["each"]
-
-_SITE_OF = {name: "attention" if name in "qkvo" else "ffn" for name in LAYERS}
+_SHORT = {"BTT rank 1": "BTT", "Dense": "Dense"}
+"""What mixtures of a structure are called after; others keep the label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A model shape and the einsum of each linear layer of a block. Build one with :meth:`of` or :meth:`of_sites`.
 
-    einsums: of q k v o up down, in this order.
+    einsums: of q k v o up down, in this order. mixture: where it has experts, of which each is such an einsum.
     """
 
     einsums: tuple[Einsum, ...]
     shape: ModelShape
+    mixture: Mixture | None = None
 
     @classmethod
-    def of(cls, einsum: Einsum, shape: ModelShape) -> Candidate:
+    def of(cls, einsum: Einsum, shape: ModelShape, mixture: Mixture | None = None) -> Candidate:
         """The same structure at every site."""
-        return cls(einsums=(einsum,) * len(LAYERS), shape=shape)
+        return cls(einsums=(einsum,) * len(LAYERS), shape=shape, mixture=mixture)
 
     @classmethod
-    def of_sites(cls, sites: Mapping[str, Einsum], shape: ModelShape) -> Candidate:
+    def of_sites(cls, sites: Mapping[str, Einsum], shape: ModelShape, mixture: Mixture | None = None) -> Candidate:
         """A structure for each site: a layer takes that of its own name, of its site, or of `all`."""
         found = []
         for name in LAYERS:
-            held = [sites[site] for site in (name, _SITE_OF[name], "all") if site in sites]
+            held = [sites[site] for site in (name, site_of(name), "all") if site in sites]
             if not held:
                 raise EinsearchError(
                     f"layer {name} has no structure (given: {', '.join(sites) or 'none'}); give all, or attention and "
                     f"ffn, or {', '.join(LAYERS)}"
                 )
             found.append(held[0])
-        return cls(einsums=tuple(found), shape=shape)
+        return cls(einsums=tuple(found), shape=shape, mixture=mixture)
 
     @classmethod
     def dense(cls, shape: ModelShape) -> Candidate:
@@ -115,13 +67,13 @@ class Candidate:
         """The structures under the fewest names: of attention and ffn, or of every layer where these differ within."""
         layers = self.by_layer
         for name, einsum in layers.items():
-            if einsum != layers["q" if name in "qkvo" else "up"]:
+            if einsum != layers["up" if name in FFN_LAYERS else "q"]:
                 return layers
         return {"attention": layers["q"], "ffn": layers["up"]}
 
     @property
     def is_dense(self) -> bool:
-        return all(einsum.factors == 1 for einsum in self.einsums)
+        return self.mixture is None and all(einsum.factors == 1 for einsum in self.einsums)
 
     def at_width(self, width: int) -> Candidate:
         return replace(self, shape=replace(self.shape, width=width))
@@ -131,29 +83,61 @@ class Candidate:
         return replace(self, einsums=tuple(einsum.canonical() for einsum in self.einsums))
 
     def layers(self) -> dict[str, Operator]:
-        """The operator of each linear layer of a block: q k v o up down."""
+        """The operator of each linear layer of a block, or of one of its experts: q k v o up down."""
         einsums = self.by_layer
         return {name: operator(einsums[name], d_in, d_out) for name, (_, d_in, d_out) in self.shape.sites.items()}
 
+    def mixture_of(self, layer: str) -> Mixture | None:
+        """The mixture that a layer of a block is; None where it is plain."""
+        return self.mixture if self.mixture is not None and layer in self.mixture.layers else None
+
+    def layer_counts(self) -> dict[str, Counts]:
+        """Counts of each linear layer of a block, without its router: q k v o up down."""
+        found = {}
+        for name, layer in self.layers().items():
+            mixture = self.mixture_of(name)
+            plain = Counts(parameters=layer.parameters, active_parameters=layer.parameters, macs=layer.macs)
+            found[name] = plain if mixture is None else mixture.layer_counts(layer)
+        return found
+
+    def router_counts(self) -> dict[str, Counts]:
+        """Counts of each router of a block, by the names of :attr:`Mixture.routers`; empty without a mixture."""
+        if self.mixture is None:
+            return {}
+        sites = self.shape.sites
+        return {name: self.mixture.router_counts(sites[own[0]][1]) for name, own in self.mixture.routers.items()}
+
+    def counts(self) -> Counts:
+        """Counts of the linear layers and routers of all blocks."""
+        block = Counts.sum([*self.layer_counts().values(), *self.router_counts().values()])
+        return Counts.sum([block] * self.shape.depth)
+
     @property
     def key(self) -> str:
-        """12 hex digits of what is trained: canonical operators at integer sizes, and the model's shape.
+        """12 hex digits of what is trained: canonical operators at integer sizes, model's shape, mixture if any.
 
         Many theta round to one operator: they have one key, and a key is trained once in a study.
         """
         identity = {name: layer.identity for name, layer in self.layers().items()}
         shape = {name: getattr(self.shape, name) for name in self.shape.__dataclass_fields__}
-        text = json.dumps({"layers": identity, "shape": shape}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        trained = {"layers": identity, "shape": shape} | self._mixture_json()
+        return hashlib.sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def label(self) -> str:
-        """Family; where sites differ the family of each."""
-        return self._for_sites(label)
+        """Family; where sites differ the family of each; and the mixture, as `BTT-MoE 2/8` or `Standard MoE 2/8`."""
+        text, mixture = self._for_sites(label), self.mixture
+        if mixture is None:
+            return text
+        if text == "Dense" and mixture.per == "ffn":
+            return f"Standard {mixture.text('')}"
+        if text in _SHORT:
+            return f"{_SHORT[text]}-{mixture}"
+        return f"{text}, {mixture}"
 
     @property
     def theta(self) -> str:
-        """The exponents as text; where sites differ those of each."""
+        """The exponents as text, of one expert where there is a mixture; where sites differ those of each."""
         return self._for_sites(lambda einsum: "dense" if einsum.factors == 1 else str(einsum))
 
     def _for_sites(self, text: Callable[[Einsum], str]) -> str:
@@ -168,7 +152,11 @@ class Candidate:
         return " / ".join(f"{' '.join(held)}: {value}" for value, held in names.items())
 
     def invalid_because(self) -> str | None:
-        """Why this may not be trained (reducible, or dearer than dense), or None where it may."""
+        """Why this may not be trained (reducible, or dearer than dense), or None where it may.
+
+        An expert may not be dearer than dense, a mixture may: it has several of them active, and candidates
+        are compared at equal FLOPs.
+        """
         for site, einsum in self.by_site.items():
             if reason := reducible_because(frozenset(einsum.indices), einsum.factors):
                 return f"{site}: reducible: {reason}"
@@ -181,9 +169,14 @@ class Candidate:
 
     def to_json(self) -> dict[str, Any]:
         shape = {name: getattr(self.shape, name) for name in self.shape.__dataclass_fields__}
-        return {name: str(einsum) for name, einsum in self.by_site.items()} | {"shape": shape}
+        sites = {name: str(einsum) for name, einsum in self.by_site.items()}
+        return sites | {"shape": shape} | self._mixture_json()
+
+    def _mixture_json(self) -> dict[str, Any]:
+        return {} if self.mixture is None else {"mixture": self.mixture.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Candidate:
-        sites = {name: parse(text) for name, text in data.items() if name != "shape"}
-        return cls.of_sites(sites, ModelShape(**data["shape"]))
+        sites = {name: parse(text) for name, text in data.items() if name not in ("shape", "mixture")}
+        mixture = Mixture.from_json(data["mixture"]) if "mixture" in data else None
+        return cls.of_sites(sites, ModelShape(**data["shape"]), mixture)

@@ -92,6 +92,8 @@ class Drawer:
             while len(waiting) >= len(sites) and refused < MOST_REFUSED:
                 parts, waiting = waiting[: len(sites)], waiting[len(sites) :]
                 params: Params = {"width": int(self._generator.integers(len(self.space.widths)))}
+                for name, options in self.space.mixture_options().items():
+                    params[name] = int(self._generator.integers(options))
                 for site, part in zip(sites, parts, strict=True):
                     params |= {f"{site}.{name}": value for name, value in part.items()}
                 candidate = self.space.candidate(params)

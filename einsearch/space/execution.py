@@ -206,7 +206,7 @@ def _products(
             columns = step.passing - set(repeated)
             own = tuple(tuple(i for i in layout if i in part) for part in (batch, step.contracted, columns))
             in_place = all(mergeable(layout, part) for part in own) and layout[len(layout) - len(own[2]) :] == own[2]
-            reads = [(None, own)] if in_place else []
+            reads: list[tuple[Layout | None, tuple[Layout, ...]]] = [(None, own)] if in_place else []
             if not in_place:
                 reads = [
                     ((*b, *k, *c), (b, k, c))

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from einsearch.errors import EinsearchError
-from einsearch.space.candidate import SITES, Candidate, ModelShape
+from einsearch.space.candidate import Candidate
 from einsearch.space.constraint import Constraint
 from einsearch.space.einsum import Einsum
-from einsearch.space.families import btt, kronecker, low_rank, tensor_train
+from einsearch.space.families import btt, dense, kronecker, low_rank, tensor_train
+from einsearch.space.mixture import Mixture
+from einsearch.space.mixture_choices import MixtureChoices
+from einsearch.space.model_shape import SITES, ModelShape
 from einsearch.space.parametrization import coordinate_names, decode, encode, keep_greatest
 from einsearch.space.parse import parse
 from einsearch.space.structure import index_kinds
@@ -30,8 +33,11 @@ MOST_FACTORS = 4
 TAXONOMY_NAMES = ("omega", "psi", "nu")
 """What a condition says of the structure of every searched site."""
 
-COST_NAMES = ("params", "flops", "dense_params", "dense_flops")
-"""What it says of the model: parameters and training FLOPs a token of the linear layers in blocks; of dense ones."""
+COST_NAMES = ("params", "active_params", "flops", "dense_params", "dense_flops")
+"""What it says of the model: parameters (all, or those that one token uses) and training FLOPs a token of the linear
+layers in blocks, routers included; of dense ones."""
+
+_MIXTURE = "mixture."
 
 _COUNTED = 20_000
 
@@ -50,13 +56,13 @@ class Coordinate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpace:
-    """Structures (a list, or every einsum of `factors` factors) crossed with model widths.
+    """Structures (a list, or every einsum of `factors` factors) crossed with model widths and mixtures of experts.
 
     structures: the list; empty for a continuous space. zero: names of coordinates that are fixed to 0
     in a continuous space. max_indices: of a structure, in a continuous space. where: conditions on
     TAXONOMY_NAMES and COST_NAMES. sites: a key of SITES, which layers choose their structures together.
-    fixed: (site, structure) of the sites that are not searched. widths: empty means that the study plans
-    them from its budget.
+    fixed: (site, structure) of the sites that are not searched. mixture: the mixtures of experts; None: no
+    candidate has any. widths: empty means that the study plans them from its budget.
     """
 
     name: str
@@ -68,6 +74,7 @@ class SearchSpace:
     where: tuple[str, ...] = ()
     sites: str = "same"
     fixed: tuple[tuple[str, Einsum], ...] = ()
+    mixture: MixtureChoices | None = None
     widths: tuple[int, ...] = ()
     depth: int = 2
     head_size: int = 16
@@ -107,7 +114,9 @@ class SearchSpace:
     def to_json(self) -> dict[str, Any]:
         data = {name: getattr(self, name) for name in self.__dataclass_fields__}
         fixed = {site: str(einsum) for site, einsum in self.fixed}
-        return data | {"structures": [str(einsum) for einsum in self.structures], "fixed": fixed}
+        mixture = None if self.mixture is None else self.mixture.to_json()
+        structures = [str(einsum) for einsum in self.structures]
+        return data | {"structures": structures, "fixed": fixed, "mixture": mixture}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SearchSpace:
@@ -117,7 +126,8 @@ class SearchSpace:
         lists = {name: tuple(data.get(name, ())) for name in ("zero", "widths", "where")}
         fixed = tuple((site, parse(text)) for site, text in data.get("fixed", {}).items())
         structures = tuple(parse(text) for text in data["structures"])
-        return cls(**{**data, **lists, "structures": structures, "fixed": fixed})
+        mixture = MixtureChoices.from_json(data["mixture"]) if data.get("mixture") else None
+        return cls(**{**data, **lists, "structures": structures, "fixed": fixed, "mixture": mixture})
 
     @property
     def continuous(self) -> bool:
@@ -148,12 +158,22 @@ class SearchSpace:
                 found |= {f"{site}.{name}": Coordinate() for name in self.coordinates}
             else:
                 found[f"{site}.structure"] = Choice(len(self.structures))
-        return found
+        return found | {name: Choice(options) for name, options in self.mixture_options().items()}
+
+    def mixture_options(self) -> dict[str, int]:
+        """The parameters of the mixture, and how many options each has."""
+        own = self.mixture.parameters() if self.mixture is not None else {}
+        return {f"{_MIXTURE}{name}": options for name, options in own.items()}
 
     def candidate(self, params: Mapping[str, float | int]) -> Candidate:
         """The candidate that a sampler's proposal stands for; :meth:`refuses` says whether it may be trained."""
         sites = dict(self.fixed) | {site: self._einsum(site, params) for site in self.searched}
-        return Candidate.of_sites(sites, self.shape(self.widths[int(params["width"])]))
+        return Candidate.of_sites(sites, self.shape(self.widths[int(params["width"])]), self._mixture(params))
+
+    def _mixture(self, params: Mapping[str, float | int]) -> Mixture | None:
+        if self.mixture is None:
+            return None
+        return self.mixture.mixture({n.removeprefix(_MIXTURE): int(params[n]) for n in self.mixture_options()})
 
     def _einsum(self, site: str, params: Mapping[str, float | int]) -> Einsum:
         if not self.continuous:
@@ -194,14 +214,19 @@ class SearchSpace:
     def known_first(self) -> Iterator[tuple[Params, Candidate]]:
         """What is tried before any sampler is asked: every listed structure, or the named families.
 
-        At every width, the widths varying slowest; only valid candidates, with their parameters.
+        At every width, the widths varying slowest; with the usual mixtures, these varying fastest. Only valid
+        candidates, with their parameters.
         """
+        usual = [{}] if self.mixture is None else list(self.mixture.usual())
+        mixtures = [{f"{_MIXTURE}{name}": number for name, number in chosen.items()} for chosen in usual]
         for w, width in enumerate(self.widths):
-            for params, einsum in self._known_structures():
+            for structure, einsum in self._known_structures():
                 sites = dict.fromkeys(self.searched, einsum) | dict(self.fixed)
-                candidate = Candidate.of_sites(sites, self.shape(width))
-                if self.refuses(candidate) is None:
-                    yield {"width": w} | params, candidate
+                for mixture in mixtures:
+                    params: Params = {"width": w} | structure | mixture
+                    candidate = Candidate.of_sites(sites, self.shape(width), self._mixture(params))
+                    if self.refuses(candidate) is None:
+                        yield params, candidate
 
     def _known_structures(self) -> Iterator[tuple[Params, Einsum]]:
         if not self.continuous:
@@ -228,17 +253,24 @@ class SearchSpace:
         if self.continuous:
             return None
         choices = [range(len(self.structures)) for _ in self.searched]
-        combinations = len(self.widths) * prod(len(choice) for choice in choices)
+        mixtures = (None,) if self.mixture is None else self.mixture.all()
+        combinations = len(self.widths) * prod(len(choice) for choice in choices) * len(mixtures)
         if combinations > _COUNTED:
             return combinations
         keys = set()
-        for width, *structures in product(range(len(self.widths)), *choices):
-            params: dict[str, Any] = {"width": width}
-            params |= {f"{s}.structure": n for s, n in zip(self.searched, structures, strict=True)}
-            candidate = self.candidate(params)
-            if self.refuses(candidate) is None:
-                keys.add(candidate.key)
+        for width, *numbers in product(self.widths, *choices):
+            chosen = {site: self.structures[n] for site, n in zip(self.searched, numbers, strict=True)}
+            for mixture in mixtures:
+                candidate = Candidate.of_sites(chosen | dict(self.fixed), self.shape(width), mixture)
+                if self.refuses(candidate) is None:
+                    keys.add(candidate.key)
         return len(keys)
+
+    def dearest(self, width: int) -> Candidate:
+        """A candidate that costs at least as many FLOPs as any of this space: dense, with its dearest mixture."""
+        shape = self.shape(width)
+        mixtures = (None,) if self.mixture is None else self.mixture.all()
+        return max((Candidate.of(dense(), shape, mixture) for mixture in mixtures), key=lambda c: c.counts().macs)
 
 
 @lru_cache(maxsize=256)
@@ -254,9 +286,11 @@ def conditions_on_taxonomy(space: SearchSpace) -> list[Constraint]:
 @lru_cache(maxsize=4096)
 def costs_of(candidate: Candidate) -> dict[str, int]:
     """The values of COST_NAMES. One MAC is 2 FLOPs, a training step three forwards."""
-    found: dict[str, int] = {}
-    for prefix, model in (("", candidate), ("dense_", Candidate.dense(candidate.shape))):
-        layers = model.layers().values()
-        found[f"{prefix}params"] = candidate.shape.depth * sum(layer.parameters for layer in layers)
-        found[f"{prefix}flops"] = 6 * candidate.shape.depth * sum(layer.macs for layer in layers)
-    return found
+    own, plain = candidate.counts(), Candidate.dense(candidate.shape).counts()
+    return {
+        "params": own.parameters,
+        "active_params": own.active_parameters,
+        "flops": 6 * own.macs,
+        "dense_params": plain.parameters,
+        "dense_flops": 6 * plain.macs,
+    }

@@ -9,9 +9,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from einsearch.errors import EinsearchError
-from einsearch.space.candidate import ModelShape
 from einsearch.space.einsum import Einsum
 from einsearch.space.families import NAMED, from_name
+from einsearch.space.mixture_choices import MixtureChoices
+from einsearch.space.model_shape import ModelShape
 from einsearch.space.parse import parse
 from einsearch.space.search_space import SearchSpace
 from einsearch.space.yaml_file import read_yaml
@@ -82,6 +83,34 @@ class Structures(_Strict):
         return self
 
 
+class Mixtures(_Strict):
+    """Options for the mixtures of experts: one, or a list; see :class:`MixtureChoices`."""
+
+    experts: list[int]
+    active: list[int]
+    per: list[str] = ["layer"]
+    routing: list[str] = ["learned"]
+    balance: list[str] = ["loss"]
+    shared_router: list[bool] = [False]
+    layers: list[str] = []
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _one_or_many(cls, options: object) -> object:
+        return options if isinstance(options, list | dict) else [options]
+
+    @model_validator(mode="after")
+    def _combine(self) -> Mixtures:
+        try:
+            self.choices()
+        except EinsearchError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def choices(self) -> MixtureChoices:
+        return MixtureChoices(**{name: tuple(options) for name, options in self})
+
+
 class Model(_Strict):
     """The transformer around the searched layers; widths left out are planned from the budget."""
 
@@ -113,6 +142,7 @@ class SpaceFile(_Strict):
     description: str = ""
     structures: Structures
     where: list[str] = []
+    mixture: Mixtures | None = None
     model: Model = Model()
 
     @field_validator("where", mode="before")
@@ -141,6 +171,7 @@ class SpaceFile(_Strict):
             where=tuple(self.where),
             sites=self.model.sites,
             fixed=self.model.fixed_sites(),
+            mixture=self.mixture.choices() if self.mixture is not None else None,
             widths=tuple(self.model.widths),
             depth=self.model.depth,
             head_size=self.model.head_size,

@@ -12,5 +12,6 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, sequences: int, scale: flo
     def sequence_major(x: Tensor) -> Tensor:
         return x.unflatten(-1, (sequences, -1)).permute(2, 0, 3, 1)  # sequences, heads, length, channels
 
-    y = F.scaled_dot_product_attention(*map(sequence_major, (q, k, v)), is_causal=True, scale=scale)
+    q, k, v = sequence_major(q), sequence_major(k), sequence_major(v)
+    y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
     return y.permute(1, 3, 0, 2).flatten(-2)

@@ -54,8 +54,9 @@ class ProductRecipe:
         w = factor.reshape(self.factor_sizes).permute(self.factor_axes)
         if self.repeated_shape != self.expanded_shape:
             w = w.reshape(self.repeated_shape).expand(self.expanded_shape)
-        # Without an axis of stride 1 `bmm` would go through the batch one by one.
-        return w.reshape(self.batch, self.m, self.k).contiguous()
+        w = w.reshape(self.batch, self.m, self.k)
+        # Without rows or columns of stride 1 `bmm` would go through the batch one by one.
+        return w if 1 in w.stride()[1:] else w.contiguous()
 
     def operand(self, z: Tensor, tokens: int) -> Tensor:
         """z as (batch, k, n * tokens), a view of where it lies (or of its copy)."""

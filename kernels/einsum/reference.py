@@ -27,7 +27,7 @@ def einsum_linear(x: Tensor, factors: Sequence[Tensor], operator: Operator) -> T
         place = {index: n + 1 for n, index in enumerate(step.live)}
         order = [place[index] for index in step.batch], [place[index] for index in step.passing]
         z = z.permute(*order[0], 0, *order[1], *(place[index] for index in step.contracted))
-        batch, inner = (math.prod(size[index] for index in part) for part in (step.batch, step.contracted))
+        batch, inner = [math.prod([size[index] for index in part]) for part in (step.batch, step.contracted)]
         z = z.reshape(batch, -1, inner)
         # w: (carried) -> (batch, contracted, introduced)
         place = {index: n for n, index in enumerate(step.carried)}

@@ -30,7 +30,7 @@ class _LayerNorm(torch.autograd.Function):
         return centred * weight[:, None]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         centred, scale, weight = ctx.saved_tensors
         groups, channels, _ = centred.shape
         product = gradient * centred
@@ -43,5 +43,5 @@ class _LayerNorm(torch.autograd.Function):
 
 def layer_norm(x: Tensor, weight: Tensor) -> Tensor:
     """As :func:`einsearch.kernels.norm.reference.layer_norm`, for x of shape (..., channels, tokens)."""
-    normal = _LayerNorm.apply(x.reshape(-1, *x.shape[-2:]), weight)  # type: ignore[no-untyped-call]
-    return normal.view_as(x)  # type: ignore[no-any-return]
+    normal = _LayerNorm.apply(x.reshape(-1, *x.shape[-2:]), weight)
+    return normal.view_as(x)

@@ -17,10 +17,10 @@ class _Transposed(torch.autograd.Function):
         return x.t().contiguous()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return gradient.contiguous().t().contiguous()
 
 
 def transposed(x: Tensor) -> Tensor:
     """x: (rows, columns) -> (columns, rows), contiguous; so is the gradient."""
-    return _Transposed.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+    return _Transposed.apply(x)

@@ -118,9 +118,9 @@ def test_what_is_restricted_is_shown(cli, write):
     [
         (
             ("moon",),
-            "unknown search space 'moon'; shipped: all-sites, btt, paper, three-factor, two-factor; or give the",
+            "unknown search space 'moon'; shipped: all-sites, btt, moe, paper, three-factor, two-factor; or give the",
         ),
-        (("moon.yaml",), "no search space file at moon.yaml; shipped spaces: all-sites, btt, paper"),
+        (("moon.yaml",), "no search space file at moon.yaml; shipped spaces: all-sites, btt, moe, paper"),
         (("--samples", -1), "samples -1 and seed 0 may not be negative; give 0 or more"),
         (("--seed", -2), "samples 8 and seed -2 may not be negative; give 0 or more"),
         (("--samples", "few"), "Invalid value for '--samples'"),
@@ -157,3 +157,25 @@ def refused(answer, message):
     assert answer.err.startswith("einsearch: ")
     assert answer.err.count("\n") == 1
     assert message in answer.err
+
+
+def test_mixtures_are_shown(cli, write):
+    path = write(
+        "mixture: {experts: [4, 8], active: 2, per: [none, layer]}", "{list: [{family: btt}, {family: dense}]}"
+    )
+    text = answered(cli("space", path))
+    assert (
+        "mixture      experts 4, 8; active 2; per none, layer; routing learned; balance loss; shared router no\n"
+        in text
+    )
+    assert "dimensions   0 coordinates in [0, 1], 4 choices\n" in text
+    assert "candidates   12\n" in text, "two widths, two structures, three mixtures"
+    found = json.loads(answered(cli("space", path, "--json")))
+    assert found["candidates"] == 12
+    assert {Candidate.from_json(data).label for data in found["tried_first"]} == {
+        "BTT rank 1",
+        "BTT-MoE 2/4",
+        "Dense",
+        "Dense-MoE 2/4",
+    }
+    assert "-MoE 2/" in text

@@ -45,3 +45,14 @@ def test_the_same_command_continues_and_ends_where_an_uninterrupted_one_does(tra
 def test_quiet_prints_nothing(train):
     answer = train("--flops", "2e8", "--quiet")
     assert (answer.code, answer.out, answer.err) == (0, "", "")
+
+
+def test_a_mixture_of_experts(train):
+    answer = train("--flops", "5e8", "--experts", "4", "--json")
+    assert answer.code == 0, answer.err
+    assert any(name.endswith(" experts") for name in json.loads(answer.out)["implementations"])
+    refused = train("--flops", "5e8", "--experts", "2", "--active", "3")
+    assert (refused.code, refused.err) == (
+        2,
+        "einsearch: a mixture of 2 experts has 3 active; give at least as many experts as active\n",
+    )

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,15 @@ def test_the_fastest_is_chosen_and_ties_go_to_the_first(monkeypatch: pytest.Monk
     assert fastest("btt", 16) == "reference"
     monkeypatch.setattr(choice, "measure", timed(reference=1.0, feature_major=0.5, merged=0.3))
     assert fastest("btt", 32) == "merged"
+
+
+def test_a_wrong_implementation_is_never_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = IMPLEMENTATIONS["feature-major"]
+    assert right.feature_major is not None
+    wrong = replace(right, feature_major=lambda x, factors, recipe: 1.01 * right.feature_major(x, factors, recipe))  # type: ignore[misc]
+    monkeypatch.setitem(IMPLEMENTATIONS, "feature-major", wrong)
+    with pytest.raises(EinsearchError, match=r"^implementation feature-major differs from reference by 1.0e-02 on .*"):
+        fastest("btt", 64)
 
 
 def test_dense_needs_no_measurement(measured: list[tuple[int, str]]) -> None:

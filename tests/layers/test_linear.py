@@ -324,14 +324,13 @@ def test_feature_major_activations(structure: str, d_in: int, d_out: int, implem
 
 def test_auto_depends_on_device_and_size_alone() -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    small, large, dense = (
-        EinsumLinear(64, 64, "btt"),
-        EinsumLinear(128, 256, "btt"),
-        EinsumLinear(64, 64, "dense"),
-    )
+    small, large = EinsumLinear(64, 64, "btt"), EinsumLinear(128, 256, "btt")
+    plain = EinsumLinear(64, 64, "dense"), EinsumLinear(128, 256, "low-rank")
     assert small.implementation_on(cpu) == "merged"
-    assert [layer.implementation_on(cpu) for layer in (large, dense)] == ["reference", "reference"]
-    assert small.implementation_on(gpu) == "reference"
+    assert large.implementation_on(cpu) == "feature-major"
+    assert [layer.implementation_on(cpu) for layer in plain] == ["reference", "reference"]
+    assert [layer.implementation_on(cpu, "feature-major") for layer in plain] == ["feature-major"] * 2
+    assert [layer.implementation_on(gpu) for layer in (small, large, *plain)] == ["reference"] * 4
     assert EinsumLinear(64, 64, "btt", implementation="reference").implementation_on(cpu) == "reference"
 
 

@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,16 +22,23 @@ STATE = TrainingState(
 )
 
 
-def trained(width: int = 4, steps: int = 7) -> tuple[nn.Module, torch.optim.AdamW]:
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": partial(torch.optim.AdamW, lr=0.1, fused=True),
+    "sgd": partial(torch.optim.SGD, lr=0.01, momentum=0.9, fused=True),
+    "sgd without momentum": partial(torch.optim.SGD, lr=0.01, fused=True),
+}
+
+
+def trained(width: int = 4, steps: int = 7, kind: str = "adamw") -> tuple[nn.Module, torch.optim.Optimizer]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, width), nn.Linear(width, 2))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
+    optimizer = OPTIMIZERS[kind](model.parameters())
     for _ in range(steps):
         step(model, optimizer)
     return model, optimizer
 
 
-def step(model: nn.Module, optimizer: torch.optim.AdamW) -> None:
+def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad()
     model(torch.linspace(-1, 1, 12).reshape(3, 4)).square().sum().backward()
     optimizer.step()
@@ -41,23 +50,29 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "trial" / "step-7"
 
 
-def test_a_checkpoint_is_read_back_exactly(saved: Path) -> None:
-    model, optimizer = trained()
-    other, other_optimizer = trained(steps=0)
-    assert load(saved, other, other_optimizer) == STATE
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_checkpoint_is_read_back_exactly(kind: str, tmp_path: Path) -> None:
+    model, optimizer = trained(kind=kind)
+    save(tmp_path / "step-7", model, optimizer, STATE)
+    other, other_optimizer = trained(steps=0, kind=kind)
+    assert load(tmp_path / "step-7", other, other_optimizer) == STATE
     for _ in range(3):
         for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
             assert torch.equal(mine, theirs)
-            for name, value in optimizer.state[mine].items():
+            kept = {name: value for name, value in optimizer.state[mine].items() if value is not None}
+            assert kept.keys() == other_optimizer.state[theirs].keys()
+            for name, value in kept.items():
                 assert torch.equal(value, other_optimizer.state[theirs][name]), name
         step(model, optimizer)
         step(other, other_optimizer)
 
 
-def test_weights_alone(saved: Path) -> None:
-    model, _ = trained()
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_weights_alone(kind: str, tmp_path: Path) -> None:
+    model, optimizer = trained(kind=kind)
+    save(tmp_path / "step-7", model, optimizer, STATE)
     other, _ = trained(steps=0)
-    assert load_model(saved, other) == STATE
+    assert load_model(tmp_path / "step-7", other) == STATE
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
 
 
@@ -182,6 +197,22 @@ def test_a_checkpoint_without_moments_is_refused(saved: Path) -> None:
     model, optimizer = trained(steps=0)
     with pytest.raises(EinsearchError, match=r"^checkpoint .* does not fit the model: .*exp_avg_sq\.1\.bias"):
         load(saved, model, optimizer)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("sgd", r"exp_avg.0.bias is \(4,\) in the checkpoint and missing in the model"),
+        ("sgd without momentum", r"exp_avg.0.bias is \(4,\) in the checkpoint and missing in the model"),
+    ],
+)
+def test_a_checkpoint_of_another_optimizer_is_refused(kind: str, message: str, saved: Path) -> None:
+    model, optimizer = trained(steps=0, kind=kind)
+    before = [parameter.clone() for parameter in model.parameters()]
+    with pytest.raises(EinsearchError, match=rf"^checkpoint .* does not fit the model: {message}"):
+        load(saved, model, optimizer)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert not optimizer.state
 
 
 def test_nothing_is_ever_unpickled(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

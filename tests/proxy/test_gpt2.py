@@ -8,7 +8,9 @@ import torch
 
 from einsearch.layers.implementations import IMPLEMENTATIONS, Activations
 from einsearch.layers.linear import EinsumLinear
-from einsearch.proxy.activations import OPERATIONS, activations_on
+from einsearch.layers.parametrize import learning_rate_multipliers
+from einsearch.proxy.activations import OPERATIONS, activations_for
+from einsearch.proxy.block import Batch
 from einsearch.proxy.gpt2 import ProxyGPT2
 from einsearch.proxy.protocol import Protocol
 from einsearch.space.candidate import Candidate, ModelShape
@@ -26,6 +28,10 @@ def model_of(
     text: str, seed: int = 0, implementation: str = "auto", activations: Activations | None = None
 ) -> ProxyGPT2:
     return ProxyGPT2(Candidate.of(parse(text), SHAPE), PROTOCOL, seed, implementation, activations)
+
+
+def batch_of(activations: Activations, sequences: int) -> Batch:
+    return Batch(operations=OPERATIONS[activations], sequences=sequences, tokens=torch.zeros(0, dtype=torch.long))
 
 
 def perturbed(model: ProxyGPT2) -> ProxyGPT2:
@@ -89,9 +95,14 @@ def test_implementations_and_layouts_agree(structure: str) -> None:
             torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6, msg=f"{case}: {name}")
 
 
-def test_activations_suit_the_device() -> None:
-    assert activations_on(torch.device("cpu")) == "feature-major"
-    assert activations_on(torch.device("cuda")) == "row-major"
+def test_activations_suit_the_device_and_the_model() -> None:
+    wide, narrow = ModelShape(width=128), ModelShape(width=64)
+    btt, cpu = parse("btt"), torch.device("cpu")
+    assert activations_for(Candidate.of(btt, wide), cpu) == "feature-major"
+    assert activations_for(Candidate.of(btt, narrow), cpu) == "row-major"
+    assert activations_for(Candidate.dense(wide), cpu) == "row-major"
+    assert activations_for(Candidate.of(btt, wide), torch.device("cuda")) == "row-major"
+    assert model_of("btt", activations="feature-major").activations_on(cpu) == "feature-major"
 
 
 def test_the_seed_decides_the_start() -> None:
@@ -128,11 +139,11 @@ def test_residual_branches_are_scaled_by_depth(residual: str, scale: float) -> N
     model = ProxyGPT2(Candidate.dense(ModelShape(width=16, depth=4)), Protocol(context=16, residual=residual), seed=0)
     block = perturbed(model).blocks[2]
     x_NC = torch.randn(2 * 5, 16)
-    after = x_NC + scale * block.attention(x_NC, 2, OPERATIONS["row-major"])
+    after = x_NC + scale * block.attention(x_NC, batch_of("row-major", 2))
     hidden = torch.nn.functional.gelu(block.norm_ffn(after) @ block.up.factors[0])
     expected = after + scale * (hidden @ block.down.factors[0])
-    torch.testing.assert_close(block(x_NC, 2, OPERATIONS["row-major"]), expected)
-    torch.testing.assert_close(block(x_NC.t().contiguous(), 2, OPERATIONS["feature-major"]), expected.t())
+    torch.testing.assert_close(block(x_NC, batch_of("row-major", 2)), expected)
+    torch.testing.assert_close(block(x_NC.t().contiguous(), batch_of("feature-major", 2)), expected.t())
 
 
 @pytest.mark.parametrize("activations", LAYOUTS)
@@ -151,13 +162,13 @@ def test_attention_against_the_formula(activations: Activations) -> None:
     logits = logits.masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
     mixed = (logits.softmax(-1) @ heads["v"]).transpose(0, 1).reshape(5, 16)
     operations = OPERATIONS[activations]
-    y = block.attention(operations.of_rows(x_TC), 1, operations)
+    y = block.attention(operations.of_rows(x_TC), batch_of(activations, 1))
     torch.testing.assert_close(operations.to_rows(y), mixed @ block.o.factors[0])
 
 
 def multipliers(text: str, shape: ModelShape, protocol: Protocol) -> dict[str, float]:
     model = ProxyGPT2(Candidate.of(parse(text), shape), protocol, seed=0)
-    found = {name: value for name, _, value in model.learning_rate_multipliers()}
+    found = learning_rate_multipliers(model, model.base_fans, protocol.optimizer)
     assert list(found) == [name for name, _ in model.named_parameters()]
     return found
 

@@ -3,11 +3,13 @@
 import json
 import math
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
 from einsearch.errors import EinsearchError
 from einsearch.proxy.protocol import Protocol, Setting
+from einsearch.search.config import read_study_file
 
 SETTING = Setting(
     protocol=Protocol(),
@@ -34,6 +36,11 @@ SETTING = Setting(
         ("learning_rate", math.nan, "learning_rate is nan; it must be a positive number"),
         ("learning_rate", math.inf, "learning_rate is inf; it must be a positive number"),
         ("residual", "half", "residual is 'half'; known: paper, completep"),
+        ("optimizer", "adam", "optimizer is 'adam'; known: adamw, sgd"),
+        ("momentum", -0.1, "momentum is -0.1; it must lie in [0, 1)"),
+        ("momentum", 1.0, "momentum is 1.0; it must lie in [0, 1)"),
+        ("momentum", math.nan, "momentum is nan; it must lie in [0, 1)"),
+        ("weight_decay", -0.1, "weight_decay is -0.1; it must be at least 0"),
     ],
 )
 def test_a_number_out_of_range_is_refused(field: str, value: object, message: str) -> None:
@@ -64,14 +71,32 @@ def test_json_is_read_back() -> None:
     assert read.id == SETTING.id
 
 
+def test_a_protocol_of_before_there_were_optimizers_to_choose_is_read() -> None:
+    stored = SETTING.to_json()
+    for name in ("optimizer", "momentum", "weight_normalization"):
+        del stored["protocol"][name]
+    assert Setting.from_json(stored) == SETTING
+
+
+def test_a_study_file_chooses_the_optimizer(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    lines = "optimizer: sgd, momentum: 0.5, learning_rate: 0.3, weight_decay: 0.1, weight_normalization: false"
+    path.write_text(f"name: sgd\nprotocol: {{{lines}}}\n", encoding="utf-8")
+    assert read_study_file(path).protocol == Protocol(
+        optimizer="sgd", momentum=0.5, learning_rate=0.3, weight_decay=0.1, weight_normalization=False
+    )
+
+
 def test_the_id_changes_with_every_field_but_the_name_of_the_data() -> None:
     changed = [
         replace(SETTING, **{f.name: "other"}) for f in fields(Setting) if f.name not in ("protocol", "data_name")
     ]
+    others = {"optimizer": "sgd", "residual": "completep", "weight_normalization": False}
     for field in fields(Protocol):
         value = getattr(SETTING.protocol, field.name)
-        other = "completep" if field.name == "residual" else value / 2 if field.name.startswith("beta") else value + 1
-        changed.append(replace(SETTING, protocol=replace(SETTING.protocol, **{field.name: other})))
+        if field.name not in others:
+            others[field.name] = value / 2 if field.name in ("beta1", "beta2", "momentum") else value + 1
+        changed.append(replace(SETTING, protocol=replace(SETTING.protocol, **{field.name: others[field.name]})))
     ids = {setting.id for setting in (SETTING, *changed)}
     assert len(ids) == 1 + len(changed)
     assert all(len(name) == 16 for name in ids)

@@ -148,6 +148,7 @@ def pretended(segment: Segment, end: int, failure: str | None = None) -> Segment
         failure=failure,
         implementations=("pretended",),
         activations="feature-major",
+        statistics={},
         peak_memory_bytes=0,
     )
 

@@ -78,7 +78,10 @@ def test_a_name_is_made_of_space_budget_and_seed(changes, name):
         ({"rungs": (0, 1)}, "rungs [0, 1] must be positive FLOPs in ascending order"),
         ({"ladder": ((16, 10), (16, 20))}, "ladder widths [16, 16] must differ; leave the repeated one out"),
         ({"sampler": "best"}, "unknown sampler 'best'; known: tpe, random, gp, nsga2"),
-        ({"implementation": "fast"}, "unknown implementation 'fast'; known: auto, reference, feature-major, merged"),
+        (
+            {"implementation": "fast"},
+            "unknown implementation 'fast'; known: auto, reference, feature-major, merged, triton",
+        ),
     ],
 )
 def test_a_value_that_breaks_a_rule_is_named(changes, message):

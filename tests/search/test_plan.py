@@ -34,8 +34,8 @@ def test_the_plan_of_the_default_study():
 @given(budget=budgets)
 def test_a_plan_fits_its_budget(space, budget):
     config = StudyConfig(space=space, budget=budget)
-    if budget < 10**12:
-        config = replace(config, protocol=Protocol(context=16, batch=4))
+    if budget < 4 * 10**12:
+        config = replace(config, protocol=Protocol(context=16, batch=2))
     plan = make_plan(config)
     assert plan.ladder_flops + plan.expected_candidates * plan.flops_per_candidate <= budget
     assert plan.rungs[-1] <= plan.segment * 3 + 3

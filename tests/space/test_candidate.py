@@ -6,8 +6,9 @@ import pytest
 from hypothesis import assume, given, settings
 
 from einsearch.errors import EinsearchError
-from einsearch.space.candidate import LAYERS, SITES, Candidate, ModelShape
+from einsearch.space.candidate import Candidate
 from einsearch.space.einsum import Einsum
+from einsearch.space.model_shape import LAYERS, SITES, ModelShape
 from einsearch.space.operator import operator
 from einsearch.space.parse import parse
 

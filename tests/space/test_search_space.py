@@ -221,6 +221,7 @@ def test_what_a_model_costs() -> None:
     dense, monarch = 2 * (4 * 64 * 64 + 2 * 64 * 256), 2 * (4 * 1024 + 2 * 3072)
     assert costs_of(Candidate.of(parse("btt"), shape)) == {
         "params": monarch,
+        "active_params": monarch,
         "flops": 6 * monarch,
         "dense_params": dense,
         "dense_flops": 6 * dense,
@@ -305,8 +306,8 @@ def test_conditions_on_structures_alone() -> None:
         ),
         (
             {"where": ("omega == 0", "rank == 1")},
-            "'rank == 1', character 1: 'rank' is not known here; known: omega, psi, nu, params, flops, dense_params, "
-            "dense_flops",
+            "'rank == 1', character 1: 'rank' is not known here; known: omega, psi, nu, params, active_params, "
+            "flops, dense_params, dense_flops",
         ),
         (
             {"where": ("omega = 0",)},

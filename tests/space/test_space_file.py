@@ -109,7 +109,7 @@ def test_one_condition_needs_no_list() -> None:
         # Fields
         (
             f"{BTT}modle: {{}}\n",
-            " line 3, field modle: unknown field; known here: name, description, structures, where, model",
+            " line 3, field modle: unknown field; known here: name, description, structures, where, mixture, model",
         ),
         ("name: mine\n", " line 1, field structures: missing; add it"),
         ("name: mine\nstructures: {}\n", " line 2, field structures: give either list or continuous"),
@@ -189,7 +189,7 @@ def test_one_condition_needs_no_list() -> None:
         (
             f"{BTT}where:\n  - nu < 1\n  - rank == 1\n",
             " line 3, field where: 'rank == 1', character 1: 'rank' is not known here; "
-            "known: omega, psi, nu, params, flops, dense_params, dense_flops",
+            "known: omega, psi, nu, params, active_params, flops, dense_params, dense_flops",
         ),
         (
             f"{BTT}where: __import__('os').getcwd() == 0\n",
@@ -241,19 +241,19 @@ def test_an_error_names_file_line_field_and_fix(text: str, message: str) -> None
 
 
 def test_loading(tmp_path: Path) -> None:
-    assert shipped() == ["all-sites", "btt", "paper", "three-factor", "two-factor"]
+    assert shipped() == ["all-sites", "btt", "moe", "paper", "three-factor", "two-factor"]
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\nstructures: {list: [{family: btt}]}\n", encoding="utf-8")
     assert load_space(path) == load_space(str(path))
     assert load_space(path).structures == (parse("btt"),)
     with pytest.raises(
-        EinsearchError, match=r"^no search space file at .*none\.yaml; shipped spaces: all-sites, btt, paper, t"
+        EinsearchError, match=r"^no search space file at .*none\.yaml; shipped spaces: all-sites, btt, moe, paper, t"
     ):
         load_space(tmp_path / "none.yaml")
     with pytest.raises(EinsearchError) as error:
         load_space("papper")
     assert str(error.value) == (
-        "unknown search space 'papper'; shipped: all-sites, btt, paper, three-factor, two-factor; "
+        "unknown search space 'papper'; shipped: all-sites, btt, moe, paper, three-factor, two-factor; "
         "or give the path of a .yaml file"
     )
     path.write_bytes(b"name: \xff\n")

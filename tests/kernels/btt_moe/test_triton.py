@@ -1,0 +1,340 @@
+"""The kernels against the reference: outputs and all gradients, by name."""
+
+import importlib.util
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from einsearch.errors import EinsearchError
+from einsearch.kernels.btt_moe import reference
+from einsearch.kernels.btt_moe import triton as operators
+from einsearch.kernels.btt_moe.dispatch import sort_pairs
+from einsearch.kernels.btt_moe.triton import btt_moe, unavailable_because
+from tests.kernels.btt_moe.conftest import Force
+from tests.kernels.btt_moe.inputs import SMALL, Case
+from tests.kernels.compare import TOLERANCE, assert_close, compare, outputs_and_gradients
+
+pytest.importorskip("triton")
+
+CASES = {
+    "base": SMALL,
+    "ones": Case(experts=2, active=1, tokens=5, sizes=(1, 1, 1, 1, 1)),
+    "one expert": Case(experts=1, active=1, tokens=3, sizes=(2, 3, 4, 5, 2)),
+    "all experts": Case(experts=3, active=3, tokens=4, sizes=(2, 3, 3, 2, 1)),
+    "wide middle": Case(experts=2, active=1, tokens=4, sizes=(3, 17, 2, 18, 1)),
+    "long sums": Case(experts=2, active=2, tokens=3, sizes=(33, 2, 2, 3, 5)),
+}
+
+KINDS_AND_CASES = [
+    *(("resident", case) for case in CASES),
+    ("streamed", "wide middle"),
+    ("streamed", "long sums"),
+    ("staged", "base"),
+    ("staged", "wide middle"),
+    ("staged, streamed", "long sums"),
+]
+
+
+def compared(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The outputs and gradients of the kernels, once they were compared."""
+    found = outputs_and_gradients(btt_moe, inputs, dtype=torch.float32)
+    expected = outputs_and_gradients(reference.btt_moe, inputs, dtype=torch.float64)
+    assert_close(found, expected, tolerance=TOLERANCE[torch.float32])
+    return found
+
+
+@pytest.mark.parametrize(("kind", "case"), KINDS_AND_CASES)
+def test_the_kernels_are_the_reference(kind: str, case: str, force: Force, guarded: None, device: str) -> None:
+    force(kind)
+    compared(CASES[case].inputs(device))
+
+
+@pytest.mark.parametrize("kind", ["resident", "staged"])
+def test_half_precision(kind: str, force: Force, device: str) -> None:
+    force(kind)
+    dtypes = [torch.float16, torch.bfloat16] if device == "cuda" else [torch.float16]
+    for dtype in dtypes:
+        compare(btt_moe, reference.btt_moe, SMALL.inputs(device), dtype=dtype)
+
+
+@pytest.mark.parametrize("kind", ["resident", "staged"])
+def test_an_expert_without_tokens_has_a_gradient_of_zero(kind: str, force: Force, device: str) -> None:
+    force(kind)
+    found = compared(SMALL.inputs(device, avoided=0))
+    assert not found["gradient of a"][0].any()
+    assert not found["gradient of b"][0].any()
+
+
+@pytest.mark.parametrize("kind", ["resident", "one program a sum", "staged, one program a sum"])
+def test_all_tokens_go_to_one_expert(kind: str, force: Force, guarded: None, device: str) -> None:
+    """More pairs than a block of 16: several chunks, or one of several blocks."""
+    force(kind)
+    inputs = Case(experts=4, active=1, tokens=20, sizes=(2, 3, 3, 2, 1)).inputs(device)
+    inputs["expert"].fill_(2)
+    compared(inputs)
+
+
+def test_gates_of_zero(device: str) -> None:
+    """The gradient of a gate does not come from dividing by it."""
+    inputs = SMALL.inputs(device)
+    with torch.no_grad():
+        inputs["gate"][::2] = 0
+    found = compared(inputs)
+    assert not found["y"][::2].any()
+    assert found["gradient of gate"][::2].all()
+
+
+def test_no_tokens(device: str) -> None:
+    inputs = Case(experts=3, active=2, tokens=0, sizes=SMALL.sizes).inputs(device)
+    found = outputs_and_gradients(btt_moe, inputs, dtype=torch.float32)
+    assert found["y"].shape == (0, 18)
+    assert found["gradient of gate"].shape == (0, 2)
+    assert not found["gradient of a"].any()
+
+
+def test_any_strides(device: str) -> None:
+    """Every second number of a wider tensor, factors and gates in another order in memory."""
+    inputs = SMALL.inputs(device)
+    wide = torch.stack([inputs["x"], inputs["x"].flip(1)], 2).flatten(1).detach()
+    compared(
+        {
+            "x": wide[:, ::2].requires_grad_(),
+            "a": inputs["a"].detach().transpose(1, 2).contiguous().transpose(1, 2).requires_grad_(),
+            "b": inputs["b"].detach().transpose(2, 3).contiguous().transpose(2, 3).requires_grad_(),
+            "gate": inputs["gate"].detach().T.contiguous().T.requires_grad_(),
+            "expert": inputs["expert"].T.contiguous().T,
+        }
+    )
+
+
+def test_rows_of_a_wider_tensor_leading_dimensions_and_an_expanded_gradient(device: str) -> None:
+    inputs = {name: tensor.detach() for name, tensor in SMALL.inputs(device).items()}
+    folded = {name: inputs[name][:6].unflatten(0, (2, 3)) for name in ("x", "gate", "expert")}
+    found, expected = (
+        outputs_and_gradients(
+            lambda x, function=function, **rest: {"sum": function(x[..., 3:23], **rest).sum()},
+            inputs | folded | {"x": torch.nn.functional.pad(folded["x"], (3, 5)).requires_grad_()},
+            dtype=dtype,
+        )
+        for function, dtype in ((btt_moe, torch.float32), (reference.btt_moe, torch.float64))
+    )
+    assert_close(found, expected, tolerance=TOLERANCE[torch.float32])
+
+
+def test_results_repeat_bit_for_bit(device: str) -> None:
+    inputs = SMALL.inputs(device)
+    first, second = (outputs_and_gradients(btt_moe, inputs, dtype=torch.float32) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def shifted_offsets(expert: Tensor, experts: int) -> tuple[Tensor, Tensor]:
+    """An off-by-one: every expert begins one pair late."""
+    order, offsets = sort_pairs(expert, experts)
+    return order, (offsets + 1).clamp(max=order.numel())
+
+
+def rolled_order(expert: Tensor, experts: int) -> tuple[Tensor, Tensor]:
+    order, offsets = sort_pairs(expert, experts)
+    return order.roll(1), offsets
+
+
+def without_gate(x: Tensor, a: Tensor, b: Tensor, gate: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
+    return operators.run_forward(x, a, b, torch.ones_like(gate), order, offsets)
+
+
+def next_expert(x: Tensor, a: Tensor, b: Tensor, gate: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
+    return operators.run_forward(x, a.roll(1, 0), b, gate, order, offsets)
+
+
+def gate_applied_first(dy: Tensor, *inputs: Tensor) -> list[Tensor]:
+    """The gradient of the gate from what was multiplied by it already."""
+    *found, dgate = operators.run_backward(dy, *inputs)
+    return [*found, dgate * inputs[3]]
+
+
+def last_pair_forgotten(dy: Tensor, *inputs: Tensor) -> list[Tensor]:
+    dx, _, _, dgate = operators.run_backward(dy, *inputs)
+    *rest, offsets, wanted = inputs
+    _, da, db, _ = operators.run_backward(dy, *rest, offsets.clamp(max=int(offsets.max()) - 1), wanted)
+    return [dx, da, db, dgate]
+
+
+WRONG = [
+    ("sort_pairs", shifted_offsets, ["y", "gradient of x", "gradient of a", "gradient of b", "gradient of gate"]),
+    ("sort_pairs", rolled_order, ["y", "gradient of x", "gradient of a", "gradient of b", "gradient of gate"]),
+    ("run_forward", without_gate, ["y"]),
+    ("run_forward", next_expert, ["y"]),
+    ("run_backward", gate_applied_first, ["gradient of gate"]),
+    ("run_backward", last_pair_forgotten, ["gradient of a", "gradient of b"]),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong", "off"), WRONG, ids=[wrong.__name__ for _, wrong, _ in WRONG])
+def test_a_wrong_kernel_is_rejected(
+    name: str, wrong: Callable[..., object], off: list[str], device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = getattr(operators, name)
+
+    def once(*inputs: Tensor) -> object:
+        monkeypatch.setattr(operators, name, right)
+        return wrong(*inputs)
+
+    monkeypatch.setattr(operators, name, once)
+    with pytest.raises(AssertionError) as rejected:
+        compared(SMALL.inputs(device))
+    assert re.findall(r"(?:^|; )(y|gradient of \w+) (?:is off|has)", str(rejected.value)) == off
+
+
+class NoSynchronization(TorchDispatchMode):
+    """Fails where the host would wait for a number from the device."""
+
+    WAITS = (
+        "_local_scalar_dense",
+        "nonzero",
+        "is_nonzero",
+        "equal",
+        "masked_select",
+        "bincount",
+        "_unique2",
+        "repeat_interleave",
+    )
+
+    def __torch_dispatch__(
+        self, function: torch._ops.OpOverload, types: object, args: tuple[object, ...] = (), kwargs: object = None
+    ) -> object:
+        name = function.overloadpacket.__name__
+        assert name not in self.WAITS, f"{name} waits for the device"
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", ["resident", "staged"])
+def test_the_host_never_waits_for_the_device(kind: str, force: Force, device: str) -> None:
+    force(kind)
+    inputs = {name: tensor.detach() for name, tensor in SMALL.inputs(device).items()}
+    expert = inputs.pop("expert")
+    x, a, b, gate = (tensor.to(torch.float32) for tensor in inputs.values())
+    with NoSynchronization():
+        order, offsets = sort_pairs(expert, a.shape[0])
+        y = operators.run_forward(x, a, b, gate, order, offsets)
+        operators.run_backward(y, x, a, b, gate, order, offsets, [True] * 4)
+    with NoSynchronization(), pytest.raises(AssertionError, match="nonzero waits for the device"):
+        reference.btt_moe(x, a, b, gate, expert)
+
+
+def test_the_operators_keep_torchs_rules(device: str) -> None:
+    """Schema, shapes without data, autograd: what torch checks of an operator."""
+    inputs = {name: tensor.detach() for name, tensor in SMALL.inputs(device).items()}
+    order, offsets = sort_pairs(inputs.pop("expert"), 3)
+    x, a, b, gate = (tensor.to(torch.float32).requires_grad_() for tensor in inputs.values())
+    tests = ("test_schema", "test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(torch.ops.einsearch.btt_moe.default, (x, a, b, gate, order, offsets), test_utils=tests)
+    rest = (*(tensor.detach() for tensor in (x, a, b, gate)), order, offsets, [True] * 4)
+    dy = torch.ones(7, 18, device=device)
+    torch.library.opcheck(torch.ops.einsearch.btt_moe_backward.default, (dy, *rest), test_utils=tests)
+
+
+def test_under_compile(device: str) -> None:
+    inputs = SMALL.inputs(device)
+    traced = torch.compile(btt_moe, backend="aot_eager", fullgraph=True)
+    found, expected = (outputs_and_gradients(f, inputs, dtype=torch.float32) for f in (traced, btt_moe))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_under_autocast(device: str) -> None:
+    """Products in float16; gates and gradients keep their dtype."""
+    inputs = SMALL.inputs(device)
+
+    def autocast(**given: Tensor) -> Tensor:
+        with torch.autocast(device, dtype=torch.float16):
+            return btt_moe(**given)
+
+    found = outputs_and_gradients(autocast, inputs, dtype=torch.float32)
+    assert {name: tensor.dtype for name, tensor in found.items() if tensor.dtype != torch.float32} == {
+        "y": torch.float16
+    }
+    assert_close(found, outputs_and_gradients(reference.btt_moe, inputs), tolerance=1e-2)
+
+
+@pytest.mark.parametrize("wanted", ["x", "a", "b", "gate"])
+def test_only_what_is_wanted_is_computed(wanted: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    right = operators.run_backward
+
+    def noted(*inputs: object) -> list[Tensor]:
+        asked.append(inputs[-1])
+        return right(*inputs)
+
+    monkeypatch.setattr(operators, "run_backward", noted)
+    inputs = {name: tensor.detach() for name, tensor in SMALL.inputs(device).items()}
+    inputs[wanted].requires_grad_()
+    compared(inputs)
+    assert asked == [[name == wanted for name in ("x", "a", "b", "gate")]]
+
+
+def test_flops_are_those_of_the_active_experts(device: str) -> None:
+    """2 FLOPs a MAC; 7 tokens, 2 experts each, 4 * 5 * 6 + 5 * 3 * 6 MACs an expert; backward twice that."""
+    inputs = SMALL.inputs(device)
+    expected = 2 * 7 * 2 * (4 * 5 * 6 + 5 * 3 * 6)
+    with FlopCounterMode(display=False) as counter:
+        y = btt_moe(**{name: t if t.dtype == torch.int64 else t.to(torch.float32) for name, t in inputs.items()})
+        assert counter.get_total_flops() == expected
+        y.sum().backward()
+    assert counter.get_total_flops() == 3 * expected
+
+
+BAD = [
+    ({"a": (3, 4, 5, 6)}, r"a has shape \(3, 4, 5, 6\) .*must be \(experts, alpha, gamma, phi, rho\)"),
+    ({"b": (3, 5, 3, 6, 2)}, r"b has shape \(3, 5, 3, 6, 2\).*it must be \(3, 5, epsilon, 6, 1\)"),
+    ({"b": (3, 5, 0, 6, 1)}, "every size must be at least 1"),
+    ({"x": (7, 21)}, r"x has shape \(7, 21\); its last size must be alpha \* gamma = 4 \* 5 = 20"),
+    ({"gate": (7, 1)}, r"gate has shape \(7, 1\) and expert \(7, 2\); both must be \(7, active\)"),
+    ({"x": (6, 20)}, r"both must be \(6, active\), one row for each of x"),
+    ({"gate": (7, 4), "expert": (7, 4)}, "4 active experts of 3; the last size of gate must be 1 to 3"),
+]
+
+
+@pytest.mark.parametrize(("shapes", "message"), BAD, ids=lambda value: value if isinstance(value, str) else "")
+def test_shapes_that_do_not_fit(shapes: dict[str, tuple[int, ...]], message: str, device: str) -> None:
+    inputs = SMALL.inputs(device)
+    given = {name: inputs[name].new_zeros(shape) for name, shape in shapes.items()}
+    with pytest.raises(EinsearchError, match=message):
+        btt_moe(**(inputs | given))
+
+
+def test_dtypes_and_devices_that_do_not_fit(device: str) -> None:
+    inputs = SMALL.inputs(device)
+    with pytest.raises(EinsearchError, match=r"float16 or float32, not torch\.float64; convert"):
+        btt_moe(**inputs)
+    single = {name: tensor.to(torch.float32) for name, tensor in inputs.items()}
+    with pytest.raises(
+        EinsearchError, match=r"expert has dtype torch\.float32 and gate torch\.float32; they must be int64"
+    ):
+        btt_moe(**single)
+    with pytest.raises(
+        EinsearchError, match=r"x, a and b have dtypes torch\.float32, torch\.float64, torch\.float64, not one"
+    ):
+        btt_moe(**(inputs | {"x": single["x"]}))
+    with pytest.raises(EinsearchError, match=r"tensors on .*meta.*; move them to one device"):
+        btt_moe(**(inputs | {"a": inputs["a"].to("meta")}))
+
+
+def test_where_it_is_available(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unavailable_because(device, torch.float16) is None
+    assert unavailable_because(torch.device(device), torch.float32) is None
+    assert "not on meta; use the reference" in str(unavailable_because("meta", torch.float32))
+    assert "not torch.int8" in str(unavailable_because(device, torch.int8))
+    if device == "cpu":
+        assert "bfloat16 products wrongly" in str(unavailable_because("cpu", torch.bfloat16))
+    find = importlib.util.find_spec
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "triton" else find(name, *rest))
+        assert "needs Triton, which is not installed; pip install triton" in str(
+            unavailable_because(device, torch.float32)
+        )
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert "set TRITON_INTERPRET=1" in str(unavailable_because("cpu", torch.float32))
