@@ -32,10 +32,11 @@ def describe_plan(
         "device", f"{describe(device)}; {len(places)} workers, torch {study.setting.torch}, {study.setting.precision}"
     )
     table.add_row("data", study.corpus.description)
+    optimizer = "AdamW" if protocol.optimizer == "adamw" else f"SGD with momentum {protocol.momentum:g}"
     table.add_row(
         "protocol",
         f"GPT-2 of depth {plan.space.depth}, head size {plan.space.head_size}; {protocol.batch} sequences of "
-        f"{protocol.context} symbols a step; AdamW, learning rate {protocol.learning_rate:g} at width "
+        f"{protocol.context} symbols a step; {optimizer}, learning rate {protocol.learning_rate:g} at width "
         f"{protocol.base_width} (muP), constant after {protocol.warmup_steps} steps; seed {study.config.seed}",
     )
     ladder = ", ".join(f"width {run.width}: {write_flops(run.flops)}" for run in plan.ladder)

@@ -120,9 +120,9 @@ def param_groups(
     *,
     base: Base | None = None,
     optimizer: str = "adamw",
-    weight_decay: float = 0.0,
+    weight_decay: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Groups for a torch optimizer, one for every multiplier: params, lr (multiplied), multiplier, weight_decay.
+    """Groups for a torch optimizer, one for every multiplier: params, lr (multiplied), multiplier.
 
     Without `base`, `lr` is that of the same model with dense layers: the factors of einsum layers, mixtures and
     routers have multipliers relative to the dense layer in their place, all else has `lr`. With `base`, the same
@@ -131,25 +131,27 @@ def param_groups(
 
     optimizer: `adamw` for Adam and its kin, `sgd` with or without momentum. weight_decay: of matrices and
     embeddings, not of gains, norms and biases; divided by the multiplier, so that lr * weight_decay, the part of
-    a weight that a step of AdamW takes off, is the same for all and at every width.
+    a weight that a step of AdamW takes off, is the same for all and at every width. Where it is left out the groups
+    have none, and the optimizer's own holds for all parameters alike.
 
     >>> from einsearch import EinsumLinear
     >>> model = nn.Sequential(EinsumLinear(256, 256, "btt"), nn.Linear(256, 10))
     >>> [(len(group["params"]), group["lr"]) for group in param_groups(model, lr=0.01)]
-    [(2, 0.08), (4, 0.01)]
+    [(4, 0.01), (2, 0.08)]
 
     Raises EinsearchError as :func:`learning_rate_multipliers`.
     """
     multipliers = learning_rate_multipliers(model, base, optimizer)
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    found: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        multiplier = multipliers[name]
-        decay = weight_decay / multiplier if _is_decayed(name, parameter) else 0.0
-        groups.setdefault((multiplier, decay), []).append(parameter)
-    return [
-        {"params": parameters, "lr": lr * multiplier, "multiplier": multiplier, "weight_decay": decay}
-        for (multiplier, decay), parameters in groups.items()
-    ]
+        decayed = bool(weight_decay) and _is_decayed(name, parameter)
+        found.setdefault((multipliers[name], decayed), []).append(parameter)
+    groups: list[dict[str, Any]] = []
+    for (multiplier, decayed), parameters in found.items():
+        groups.append({"params": parameters, "lr": lr * multiplier, "multiplier": multiplier})
+        if weight_decay is not None:
+            groups[-1]["weight_decay"] = weight_decay / multiplier if decayed else 0.0
+    return groups
 
 
 def _is_decayed(name: str, parameter: nn.Parameter) -> bool:

@@ -20,9 +20,9 @@ BATCH = 4
 
 LARGEST = 128
 
-REGISTERS = 64
-"""Registers of 4 bytes that accumulators and operands may take of a thread: so that 16 warps run at a time on a
-multiprocessor, as one program or as several."""
+REGISTERS = {2: 64, 4: 32}
+"""Registers of 4 bytes that accumulators and operands may take of a thread, by bytes of a number: so that 16 warps run
+at a time on a multiprocessor, as one program or as several. Float32 products hold their operands more than once."""
 
 SPARE = 2 * 1024
 """Bytes of shared memory left for small things: reductions, the pairs, gates."""
@@ -51,7 +51,10 @@ class Limits:
         operand, in the two steps of the program. moved: numbers in shared memory.
         """
         words = sums + max(step + operand * self.itemsize / 4 for step, operand in (first, second))
-        return words <= 32 * warps * REGISTERS * 2 / self.itemsize and moved * self.itemsize + SPARE <= self.shared * min(warps, 16) / 16
+        return (
+            words <= 32 * warps * REGISTERS[self.itemsize]
+            and moved * self.itemsize + SPARE <= self.shared * min(warps, 16) / 16
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

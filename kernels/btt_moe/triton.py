@@ -78,8 +78,9 @@ def btt_moe(x: Tensor, a: Tensor, b: Tensor, gate: Tensor, expert: Tensor) -> Te
     Raises EinsearchError for shapes or dtypes that do not fit, and where `unavailable_because` gives a reason.
     """
     _check(x, a, b, gate, expert)
-    if torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
+    kind = x.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        dtype = torch.get_autocast_dtype(kind)
         x, a, b = x.to(dtype), a.to(dtype), b.to(dtype)
     elif not x.dtype == a.dtype == b.dtype:
         raise EinsearchError(f"x, a and b have dtypes {x.dtype}, {a.dtype}, {b.dtype}, not one; convert them to one")

@@ -14,7 +14,15 @@ from einsearch.errors import EinsearchError
 from einsearch.layers.implementations import IMPLEMENTATIONS
 from einsearch.layers.linear import EinsumLinear
 from einsearch.space.einsum import Einsum
+from einsearch.space.operator import operator
 from einsearch.space.parse import parse
+
+ON_CPU = [
+    name
+    for name, each in IMPLEMENTATIONS.items()
+    if each.refuses(operator(parse("btt"), 16, 16), torch.device("cpu"), torch.float64) is None
+]
+"""The implementations that compute float64 on a CPU: all but those for GPUs."""
 
 STRUCTURES = {
     "dense": "dense",
@@ -92,7 +100,7 @@ def scrambled(layer: EinsumLinear, seed: int = 0) -> EinsumLinear:
     return layer
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", ON_CPU)
 @settings(max_examples=60)
 @given(
     einsum=...,
@@ -116,7 +124,7 @@ def test_random_structures(
     check_against_expected(scrambled(layer))
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", ON_CPU)
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize(("d_in", "d_out"), [(16, 16), (16, 64), (31, 7), (97, 53)])
 @pytest.mark.parametrize("structure", STRUCTURES.values(), ids=STRUCTURES)
@@ -143,7 +151,7 @@ def test_the_comparison_rejects_a_wrong_answer(name: str) -> None:
         assert_same({key: value for key, value in right.items() if key != name}, right)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", ON_CPU)
 @pytest.mark.parametrize("structure", ["btt(1/4)", "kronecker"])
 def test_gradcheck(structure: str, implementation: str) -> None:
     layer = scrambled(EinsumLinear(5, 6, structure, implementation=implementation, dtype=torch.float64))
@@ -268,7 +276,7 @@ def test_copies_compute_the_same(structure: str) -> None:
     assert not torch.equal(copied(x), layer(x))
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", ON_CPU)
 @pytest.mark.parametrize("structure", STRUCTURES.values(), ids=STRUCTURES)
 def test_autocast_to_bfloat16(structure: str, implementation: str) -> None:
     layer = EinsumLinear(16, 24, structure, implementation=implementation)
@@ -285,7 +293,7 @@ def test_autocast_to_bfloat16(structure: str, implementation: str) -> None:
         assert parameter.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", ON_CPU)
 def test_leading_dimensions_of_x(implementation: str) -> None:
     layer = EinsumLinear(8, 12, "btt", implementation=implementation)
     x = torch.randn(2, 3, 5, 8)
@@ -294,7 +302,7 @@ def test_leading_dimensions_of_x(implementation: str) -> None:
     assert layer(x[:0]).shape == (0, 3, 5, 12)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", ON_CPU)
 @pytest.mark.parametrize(("d_in", "d_out"), [(16, 24), (31, 7), (97, 53)])
 @pytest.mark.parametrize("structure", STRUCTURES.values(), ids=STRUCTURES)
 def test_feature_major_activations(structure: str, d_in: int, d_out: int, implementation: str) -> None:
@@ -358,3 +366,9 @@ def test_what_is_no_layer_is_refused(arguments: tuple[int, int, str], message: s
 def test_an_unknown_implementation_is_refused() -> None:
     with pytest.raises(EinsearchError, match=r"^unknown implementation 'fast'; known: auto, reference, .*merged"):
         EinsumLinear(8, 8, parse("btt"), implementation="fast")
+
+
+def test_a_kernel_for_gpus_is_refused_on_a_cpu() -> None:
+    layer = EinsumLinear(16, 16, "btt", implementation="triton")
+    with pytest.raises(EinsearchError, match="the btt kernel runs on a CUDA device, and on a CPU only in Triton's"):
+        layer(torch.randn(2, 16))

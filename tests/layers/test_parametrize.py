@@ -266,6 +266,13 @@ def test_weight_decay_takes_the_same_part_off_every_matrix(optimizer: str) -> No
     assert found == pytest.approx({name: 0.001 if name in matrices else 0.0 for name in names.values()})
 
 
+def test_without_a_weight_decay_that_of_the_optimizer_holds() -> None:
+    model = language(16, "btt")
+    for given, expected in ((None, {0.3}), (0.0, {0.0})):
+        optimizer = torch.optim.AdamW(param_groups(model, 0.01, weight_decay=given), weight_decay=0.3)
+        assert {group["weight_decay"] for group in optimizer.param_groups} == expected
+
+
 def optimizer_of(kind: str, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups) if kind == "adamw" else torch.optim.SGD(groups, momentum=0.9)
 

@@ -45,7 +45,10 @@ def small(study: SimpleNamespace, text: Path, tmp_path_factory: pytest.TempPathF
 @pytest.fixture
 def results() -> dict[str, Any]:
     """Those of the study as they are recorded."""
-    return json.loads((STUDY / "results.json").read_text())
+    path = STUDY / "results.json"
+    if not path.exists():
+        pytest.skip("the study has not been run to its end yet")
+    return json.loads(path.read_text())
 
 
 def test_small_version_trains_every_kind(study: SimpleNamespace, small: Path) -> None:

@@ -13,38 +13,51 @@ from einsearch.kernels.btt_moe.launch import Launch, Runner
 from einsearch.kernels.btt_moe.tiles import Tile
 
 Force = Callable[[str], None]
+Offered = Callable[[list[Tile]], list[Tile]]
 
-KINDS = {
-    "resident": {"fused_products": lambda tile: tile.streams},
-    "streamed": {"fused_products": lambda tile: not tile.streams},
-    "staged": {"fused_products": None, "fused_gradients": None},
-    "staged, streamed": {
-        "fused_products": None,
-        "fused_gradients": None,
-        "stage_products": lambda tile: not tile.streams,
-    },
-    "one program a sum": {},
-    "staged, one program a sum": {"fused_products": None, "fused_gradients": None},
+
+def nothing(found: list[Tile]) -> list[Tile]:
+    return []
+
+
+def dear(found: list[Tile]) -> list[Tile]:
+    return [dataclasses.replace(tile, cost=float("inf")) for tile in found]
+
+
+def once(found: list[Tile]) -> list[Tile]:
+    return [tile for tile in found if tile.streams]
+
+
+def again(found: list[Tile]) -> list[Tile]:
+    return [tile for tile in found if not tile.streams]
+
+
+FUSED = {"stage_products": dear, "stage_gradients": dear}
+STAGED = {"fused_products": nothing, "fused_gradients": nothing}
+
+KINDS: dict[str, dict[str, Offered]] = {
+    "resident": {**FUSED, "fused_products": once},
+    "streamed": {**FUSED, "fused_products": again},
+    "staged": {**STAGED, "stage_products": once},
+    "staged, streamed": {**STAGED, "stage_products": lambda found: again(found) or found},
+    "one program a sum": FUSED,
+    "staged, one program a sum": STAGED,
 }
-"""By the functions of `tiles`, what they may offer; None for nothing."""
+"""By the functions of `tiles`, what becomes of the tiles that they offer."""
 
 
 @pytest.fixture
 def force(monkeypatch: pytest.MonkeyPatch) -> Iterator[Force]:
-    """Call it with a kind; where none of it fits, the others stay."""
+    """Call it with a kind. Every tile then fits: the tests' sizes are small."""
 
-    def of(name: str, wanted: Callable[[Tile], bool] | None) -> Callable[..., list[Tile]]:
+    def of(name: str, offered: Offered) -> Callable[..., list[Tile]]:
         original = getattr(tiles, name)
-
-        def offered(*arguments: object, **named: object) -> list[Tile]:
-            found = list(original(*arguments, **named))
-            return [] if wanted is None else list(filter(wanted, found)) or found
-
-        return offered
+        return lambda *arguments, **named: offered(list(original(*arguments, **named)))
 
     def forced(kind: str) -> None:
-        for name, wanted in KINDS[kind].items():
-            monkeypatch.setattr(tiles, name, of(name, wanted))
+        monkeypatch.setattr(tiles.Limits, "fit", lambda *_, **__: True)
+        for name, offered in KINDS[kind].items():
+            monkeypatch.setattr(tiles, name, of(name, offered))
         if "one program a sum" in kind:
             monkeypatch.setattr(choose, "PROGRAMS", {"product": 1, "gradient": 1})
         forget()
@@ -89,7 +102,14 @@ def view(flat: dict[int, Tensor], tensor: Tensor) -> Tensor:
 
 
 @pytest.fixture
-def guarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every launch of the test is `run_guarded`."""
+def guarded(monkeypatch: pytest.MonkeyPatch) -> list[Launch]:
+    """The launches of the test so far, each of which was `run_guarded`."""
+    found: list[Launch] = []
+
+    def run(launched: Launch) -> None:
+        found.append(launched)
+        run_guarded(launched)
+
     shared = launch.SHARED_MEMORY
-    monkeypatch.setattr(operators, "runner_for", lambda device: Runner(shared=shared, run=run_guarded))
+    monkeypatch.setattr(operators, "runner_for", lambda device: Runner(shared=shared, run=run))
+    return found

@@ -2,7 +2,7 @@
 
 import importlib.util
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from einsearch.errors import EinsearchError
 from einsearch.kernels.btt_moe import reference
 from einsearch.kernels.btt_moe import triton as operators
 from einsearch.kernels.btt_moe.dispatch import sort_pairs
+from einsearch.kernels.btt_moe.launch import Launch
 from einsearch.kernels.btt_moe.triton import btt_moe, unavailable_because
 from tests.kernels.btt_moe.conftest import Force
 from tests.kernels.btt_moe.inputs import SMALL, Case
@@ -40,6 +41,21 @@ KINDS_AND_CASES = [
 ]
 
 
+KERNELS = {
+    "resident": {"fused_product", "fused_gradient"},
+    "streamed": {"fused_product", "fused_gradient"},
+    "staged": {"stage_product", "stage_gradient"},
+    "staged, streamed": {"stage_product", "stage_gradient"},
+}
+
+
+def reads_again(constants: Mapping[str, int | str]) -> bool:
+    """Whether a program reads its slice of the factors again for every block of pairs."""
+    if "G" in constants:
+        return constants["G"] < constants["GAMMA"] or constants["R"] < constants["RHO"]
+    return constants["K"] < (constants["FAR"] * constants["RHO"] if constants["LAST"] else constants["OWN"])
+
+
 def compared(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """The outputs and gradients of the kernels, once they were compared."""
     found = outputs_and_gradients(btt_moe, inputs, dtype=torch.float32)
@@ -49,9 +65,13 @@ def compared(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(("kind", "case"), KINDS_AND_CASES)
-def test_the_kernels_are_the_reference(kind: str, case: str, force: Force, guarded: None, device: str) -> None:
+def test_the_kernels_are_the_reference(kind: str, case: str, force: Force, guarded: list[Launch], device: str) -> None:
     force(kind)
     compared(CASES[case].inputs(device))
+    ran = {launched.kernel.__name__ for launched in guarded}
+    assert {name for name in ran if not name.startswith("sum")} == KERNELS[kind]
+    products = [launched.constants for launched in guarded if "product" in launched.kernel.__name__]
+    assert any(reads_again(constants) for constants in products) == ("streamed" in kind)
 
 
 @pytest.mark.parametrize("kind", ["resident", "staged"])
@@ -62,16 +82,14 @@ def test_half_precision(kind: str, force: Force, device: str) -> None:
         compare(btt_moe, reference.btt_moe, SMALL.inputs(device), dtype=dtype)
 
 
-@pytest.mark.parametrize("kind", ["resident", "staged"])
-def test_an_expert_without_tokens_has_a_gradient_of_zero(kind: str, force: Force, device: str) -> None:
-    force(kind)
+def test_an_expert_without_tokens_has_a_gradient_of_zero(device: str) -> None:
     found = compared(SMALL.inputs(device, avoided=0))
     assert not found["gradient of a"][0].any()
     assert not found["gradient of b"][0].any()
 
 
 @pytest.mark.parametrize("kind", ["resident", "one program a sum", "staged, one program a sum"])
-def test_all_tokens_go_to_one_expert(kind: str, force: Force, guarded: None, device: str) -> None:
+def test_all_tokens_go_to_one_expert(kind: str, force: Force, guarded: list[Launch], device: str) -> None:
     """More pairs than a block of 16: several chunks, or one of several blocks."""
     force(kind)
     inputs = Case(experts=4, active=1, tokens=20, sizes=(2, 3, 3, 2, 1)).inputs(device)
@@ -276,15 +294,26 @@ def test_only_what_is_wanted_is_computed(wanted: str, device: str, monkeypatch: 
     assert asked == [[name == wanted for name in ("x", "a", "b", "gate")]]
 
 
-def test_flops_are_those_of_the_active_experts(device: str) -> None:
+def test_flops_are_those_of_the_active_experts() -> None:
     """2 FLOPs a MAC; 7 tokens, 2 experts each, 4 * 5 * 6 + 5 * 3 * 6 MACs an expert; backward twice that."""
-    inputs = SMALL.inputs(device)
+    inputs = {name: tensor.detach() for name, tensor in SMALL.inputs("meta").items()}
+    rows = {name: inputs[name].to(torch.float32).requires_grad_() for name in ("x", "a", "b", "gate")}
     expected = 2 * 7 * 2 * (4 * 5 * 6 + 5 * 3 * 6)
     with FlopCounterMode(display=False) as counter:
-        y = btt_moe(**{name: t if t.dtype == torch.int64 else t.to(torch.float32) for name, t in inputs.items()})
+        y = btt_moe(**rows, expert=inputs["expert"])
         assert counter.get_total_flops() == expected
         y.sum().backward()
     assert counter.get_total_flops() == 3 * expected
+
+
+@pytest.mark.parametrize(("wanted", "macs"), [("x", 210), ("gate", 210), ("a", 120), ("b", 90)])
+def test_flops_of_a_gradient_alone(wanted: str, macs: int) -> None:
+    inputs = {name: tensor.detach() for name, tensor in SMALL.inputs("meta").items()}
+    inputs[wanted].requires_grad_()
+    y = btt_moe(**inputs)
+    with FlopCounterMode(display=False) as counter:
+        y.sum().backward()
+    assert counter.get_total_flops() == 2 * 14 * macs
 
 
 BAD = [
