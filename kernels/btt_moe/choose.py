@@ -13,9 +13,12 @@ from einsearch.kernels.btt_moe import tiles
 from einsearch.kernels.btt_moe.direction import Direction
 from einsearch.kernels.btt_moe.tiles import Limits, Tile, blocks, power_of_two
 
-PROGRAMS = {"product": 1024, "gradient": 512}
-"""About how many programs share the work: several for each of the 264 places of a large GPU, so that the last to run do
-not run alone. Each reads its slice of the factors; each of a gradient's writes a partial sum as well."""
+WARPS = 132 * 16
+"""Warps that run at a time on a large GPU. A constant, so that the order of a sum is the same on every device."""
+
+ROUNDS = {"product": 4, "gradient": 2}
+"""About how many programs run one after the other in each place: enough that the last ones do not run alone. Each reads
+its slices of the factors; each of a gradient's writes a partial sum as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,8 @@ def chunk(tile: Tile, pairs: int, work: str) -> int:
     """Pairs that one program works on: a power of two, as each is compiled for."""
     if not tile.streams:
         return tile.blocks["N"]
-    return max(tile.blocks["N"], power_of_two(blocks(pairs * tile.slices, PROGRAMS[work])))
+    programs = ROUNDS[work] * WARPS // tile.warps
+    return max(tile.blocks["N"], power_of_two(blocks(pairs * tile.slices, programs)))
 
 
 def _cheapest(fused: Iterable[Tile], stages: list[Tile]) -> Choice:

@@ -1,5 +1,7 @@
 """Kernels and tiles that are chosen: they fit, cover every index and do what the model of the traffic says."""
 
+import dataclasses
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,10 +78,11 @@ def test_less_shared_memory_takes_no_more() -> None:
 
 
 def test_chunks_share_the_work_among_many_programs_and_are_powers_of_two() -> None:
+    """4 rounds of 264 programs of 8 warps, or of 132 of 16, in products; 2 rounds in gradients."""
     tile = Tile(blocks={"N": 16}, warps=8, cost=0, slices=2)
-    assert chunk(tile, 32768, "product") == 64
-    assert chunk(tile, 32768 + 1, "product") == 128
+    assert chunk(tile, 4 * 264 * 32, "product") == 64
+    assert chunk(tile, 4 * 264 * 32 + 1, "product") == 128
+    assert chunk(dataclasses.replace(tile, warps=16), 4 * 132 * 32, "product") == 64
+    assert chunk(tile, 4 * 264 * 32, "gradient") == 128
     assert chunk(tile, 10, "product") == 16
-    assert chunk(tile, 32768, "gradient") == 128
-    reads_again = Tile(blocks={"N": 16}, warps=8, cost=0, slices=2, streams=False)
-    assert chunk(reads_again, 32768, "product") == 16
+    assert chunk(dataclasses.replace(tile, streams=False), 4 * 264 * 32, "product") == 16

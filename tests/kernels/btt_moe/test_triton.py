@@ -95,6 +95,8 @@ def test_all_tokens_go_to_one_expert(kind: str, force: Force, guarded: list[Laun
     inputs = Case(experts=4, active=1, tokens=20, sizes=(2, 3, 3, 2, 1)).inputs(device)
     inputs["expert"].fill_(2)
     compared(inputs)
+    sums = [launched.constants for launched in guarded if "N" in launched.constants]
+    assert all((constants["CHUNK"] > constants["N"]) == ("one program" in kind) for constants in sums)
 
 
 def test_gates_of_zero(device: str) -> None:
