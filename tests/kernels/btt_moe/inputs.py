@@ -1,4 +1,4 @@
-"""Mixtures of awkward sizes, with exact numbers."""
+"""Mixtures of awkward sizes, with exact numbers, and their comparison."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tests.kernels.compare import draw
+from einsearch.kernels.btt_moe import reference
+from einsearch.kernels.btt_moe.triton import btt_moe
+from tests.kernels.compare import TOLERANCE, assert_close, draw, outputs_and_gradients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,3 +41,11 @@ class Case:
 
 
 SMALL = Case(experts=3, active=2, tokens=7, sizes=(4, 5, 3, 6, 1))
+
+
+def compared(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The outputs and gradients of the kernels, once they were compared."""
+    found = outputs_and_gradients(btt_moe, inputs, dtype=torch.float32)
+    expected = outputs_and_gradients(reference.btt_moe, inputs, dtype=torch.float64)
+    assert_close(found, expected, tolerance=TOLERANCE[torch.float32])
+    return found
