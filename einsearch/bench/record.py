@@ -15,12 +15,18 @@ from einsearch.errors import EinsearchError
 from einsearch.files import replace_file
 
 if TYPE_CHECKING:
+    from einsearch.bench.mixture_rows import MixtureRow
     from einsearch.bench.rows import Row
     from einsearch.bench.step_rows import StepRow
 
 
 def record(
-    rows: Iterable[Row | StepRow], *, machine: Machine, place: Place, command: str, roofline: Roofline | None
+    rows: Iterable[Row | StepRow | MixtureRow],
+    *,
+    machine: Machine,
+    place: Place,
+    command: str,
+    roofline: Roofline | None,
 ) -> dict[str, Any]:
     """One document. Times are in the units that the fields' names say; `seconds` are those of every round."""
     return {

@@ -16,6 +16,10 @@ from einsearch.bench.cases import Case, cases, chosen_implementations
 from einsearch.bench.figure import check_figure, write_figure
 from einsearch.bench.layer import refusals, time_case
 from einsearch.bench.machine import Machine
+from einsearch.bench.mixture import MixtureCase, time_mixtures
+from einsearch.bench.mixture import chosen_implementations as chosen_of_mixtures
+from einsearch.bench.mixture import refusals as mixture_refusals
+from einsearch.bench.mixture_rows import MIXTURE_LEGEND, MixtureRow, mixture_plot, mixture_rows, mixture_tables
 from einsearch.bench.place import DTYPES, Place
 from einsearch.bench.plot import Plot, layer_plot, step_plot
 from einsearch.bench.record import check_file, record, write_record
@@ -59,6 +63,11 @@ def bench(
         bool, typer.Option(help="Freed memory stays with this process, as in trials; else every result is fresh.")
     ] = True,
     repeats: Annotated[int | None, typer.Option(help="Rounds; default: as fit in 10 s, 5 to 50.")] = None,
+    experts: Annotated[
+        list[int] | None,
+        typer.Option(help="Time mixtures of so many experts instead of single layers; may be given several times."),
+    ] = None,
+    active: Annotated[int | None, typer.Option(help="Experts that each token uses, with --experts; default 2.")] = None,
     step: Annotated[bool, typer.Option(help="Time training steps of the proxy model instead of layers.")] = False,
     width: Annotated[
         list[int] | None,
@@ -77,11 +86,13 @@ def bench(
     if repeats is not None and repeats < 1:
         raise EinsearchError(f"repeats is {repeats}; it must be at least 1")
     if step:
-        _refuse({"d": d, "tokens": tokens}, "is of single layers; with --step give --width")
+        _refuse({"d": d, "tokens": tokens, "experts": experts}, "is of single layers; with --step give --width")
     else:
         _refuse({"width": width, "compile": compile}, "is of models; give --step too")
+    if not experts:
+        _refuse({"active": active}, "is of mixtures; give --experts too")
     place = Place.of(device, dtype, threads, keep_memory)
-    names = chosen_implementations(implementation or ())
+    names = (chosen_of_mixtures if experts else chosen_implementations)(implementation or ())
     session = _Session(
         out=console(),
         place=place,
@@ -94,6 +105,14 @@ def bench(
         if step:
             widths = width or (_QUICK_MODEL_WIDTHS if quick else _MODEL_WIDTHS)
             measured = _time_models(session, texts, widths, names if implementation else ("auto",), compile)
+        elif experts:
+            mixtures = [
+                MixtureCase(layer=text, d=one, tokens=count, experts=tuple(dict.fromkeys(experts)), active=active or 2)
+                for text in texts
+                for one in dict.fromkeys(d or (_QUICK_D if quick else _D))
+                for count in dict.fromkeys(tokens or (_QUICK_TOKENS if quick else _TOKENS))
+            ]
+            measured = _time_mixtures(session, mixtures, names, forced=bool(implementation))
         else:
             compared = _ALL in (layer or ())
             dimensions = d or (_QUICK_D if quick else WIDTHS if compared else _D)
@@ -138,7 +157,7 @@ class _Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measured:
-    rows: Sequence[Row | StepRow]
+    rows: Sequence[Row | StepRow | MixtureRow]
     plot: Plot
     roofline: Roofline | None
 
@@ -183,6 +202,27 @@ def _time_layers(session: _Session, chosen: Sequence[Case], names: Sequence[str]
             session.out.print(line)
     session.legend(*([STRUCTURE_LEGEND] if compared else [LEGEND]), *footnotes(rows))
     return _Measured(rows=rows, plot=layer_plot(rows), roofline=roofline)
+
+
+def _time_mixtures(session: _Session, chosen: Sequence[MixtureCase], names: Sequence[str], forced: bool) -> _Measured:
+    reasons: dict[str, list[str]] = {}
+    for case in chosen:
+        for name, reason in mixture_refusals(case, session.place, names).items():
+            if forced:
+                raise EinsearchError(f"implementation {name} cannot run {case.layer}: {reason}; leave it out")
+            reasons.setdefault(f"{name}: {reason}", []).append(case.layer)
+    session.head("Mixtures of experts without bias, weight normalization and router.")
+    rows: list[MixtureRow] = []
+    for case in chosen:
+        found = list(mixture_rows(case, time_mixtures(case, session.place, names, session.rounds)))
+        rows += found
+        for table in mixture_tables(found):
+            session.out.print()
+            session.out.print(table)
+    session.out.print()
+    left_out = [f"- {reason} ({', '.join(dict.fromkeys(layers))})" for reason, layers in reasons.items()]
+    session.legend(MIXTURE_LEGEND, *left_out)
+    return _Measured(rows=rows, plot=mixture_plot(rows), roofline=None)
 
 
 def _time_models(

@@ -28,7 +28,7 @@ def run(
     ] = None,
     space: Annotated[
         str | None,
-        typer.Option(help="two-factor (default), paper, btt, three-factor, all-sites, or a .yaml file."),
+        typer.Option(help="two-factor (default), paper, btt, three-factor, all-sites, moe, or a .yaml file."),
     ] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study; by default made of space and budget.")] = None,
     budget: Annotated[

@@ -46,13 +46,14 @@ class Implementation:
     refuses: Callable[[Operator, torch.device, torch.dtype], str | None] = _anywhere
 
 
-def _is_no_btt(operator: Operator) -> str:
-    return f"the btt kernel computes Block Tensor-Trains of two factors, not {operator.einsum}"
+def is_no_btt(operator: Operator) -> str:
+    """Why the btt kernels cannot compute an operator that does not match."""
+    return f"the btt kernels compute Block Tensor-Trains of two factors, not {operator.einsum}"
 
 
 def _matched(operator: Operator) -> Match | str:
     """The roles of a BTT's factors, or why there are none."""
-    return matches(operator) or _is_no_btt(operator)
+    return matches(operator) or is_no_btt(operator)
 
 
 def _triton(x: Tensor, factors: Sequence[Tensor], match: Match | str) -> Tensor:
@@ -62,7 +63,7 @@ def _triton(x: Tensor, factors: Sequence[Tensor], match: Match | str) -> Tensor:
 
 
 def _triton_refuses(operator: Operator, device: torch.device, dtype: torch.dtype) -> str | None:
-    return unavailable_because(device, dtype) or (None if matches(operator) else _is_no_btt(operator))
+    return unavailable_because(device, dtype) or (None if matches(operator) else is_no_btt(operator))
 
 
 IMPLEMENTATIONS: dict[str, Implementation] = {

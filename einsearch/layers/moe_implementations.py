@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from einsearch.errors import EinsearchError
+from einsearch.kernels.btt.match import matches
+from einsearch.kernels.btt_moe.triton import btt_moe, unavailable_because
 from einsearch.kernels.einsum.reference import einsum_linear
 from einsearch.kernels.einsum_moe import grouped, reference
 from einsearch.kernels.einsum_moe.reference import Expert, linear_experts
-from einsearch.layers.implementations import apply
+from einsearch.layers.implementations import apply, is_no_btt
 from einsearch.space.operator import Operator
 
 MERGED_UP_TO = 128 * 128
@@ -48,6 +50,17 @@ def _feature_major(rows: Tensor, factors: Sequence[Tensor], operator: Operator) 
     return apply("feature-major", rows, factors, operator, "row-major")
 
 
+def _triton(x: Tensor, factors: Sequence[Tensor], operator: Operator, gate: Tensor, expert: Tensor) -> Tensor:
+    match = matches(operator)
+    assert match is not None
+    a, b = match.factors(factors, factors[0].shape[:1])
+    return btt_moe(x, a, b, gate, expert)
+
+
+def _triton_refuses(operator: Operator, device: torch.device, dtype: torch.dtype) -> str | None:
+    return unavailable_because(device, dtype) or (None if matches(operator) else is_no_btt(operator))
+
+
 IMPLEMENTATIONS: dict[str, Implementation] = {
     "reference": Implementation(
         experts=partial(linear_experts, product=einsum_linear), weighted_sum=reference.weighted_sum
@@ -55,6 +68,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
     "grouped": Implementation(experts=partial(linear_experts, product=einsum_linear)),
     "feature-major": Implementation(experts=partial(linear_experts, product=_feature_major)),
     "merged": Implementation(experts=grouped.merged_experts),
+    "triton": Implementation(layer=_triton, refuses=_triton_refuses),
 }
 
 

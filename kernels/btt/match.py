@@ -20,16 +20,17 @@ class Match:
     second: int
     sizes: Sizes
 
-    def factors(self, factors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def factors(self, factors: Sequence[Tensor], experts: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
         """Views (alpha, gamma, phi, rho) and (gamma, epsilon, phi, rho) of the operator's two factors.
 
-        `btt(x, *match.factors(factors))` is then `einsum_linear(x, factors, operator)`.
+        `btt(x, *match.factors(factors))` is then `einsum_linear(x, factors, operator)`. experts: the number of
+        them where factors of several are stacked, as a first size of both views.
         """
         n = self.sizes
         # The axes of a factor are in the order of the einsum: x before y before neither. So only axes of size 1 differ.
         return (
-            factors[self.first].view(n.alpha, n.gamma, n.phi, n.rho),
-            factors[self.second].view(n.gamma, n.epsilon, n.phi, n.rho),
+            factors[self.first].view(*experts, n.alpha, n.gamma, n.phi, n.rho),
+            factors[self.second].view(*experts, n.gamma, n.epsilon, n.phi, n.rho),
         )
 
 

@@ -13,6 +13,7 @@ from einsearch.bench.machine import Machine
 from einsearch.bench.structures import STRUCTURES
 from einsearch.kernels.einsum import reference
 from einsearch.layers.implementations import IMPLEMENTATIONS, Implementation
+from einsearch.layers.moe_implementations import IMPLEMENTATIONS as IMPLEMENTATIONS_OF_MIXTURES
 
 TINY = ("--quick", "--repeats", 1)
 
@@ -156,3 +157,28 @@ def test_ctrl_c_ends_it_at_once_and_writes_nothing(start, tmp_path):
     assert err == ""
     assert "Results" not in out
     assert os.listdir(tmp_path) == []
+
+
+def test_mixtures_side_by_side(cli, tmp_path):
+    answer = cli("bench", *TINY, "--d", 16, "--experts", 2, "--experts", 4, "--json", "a.json", "--figure", "a.svg")
+    assert (answer.code, answer.err) == (0, "")
+    assert "btt, 2 active, d = 16, 64 tokens" in answer.out
+    assert "- triton: the btt_moe kernel runs on a CUDA device" in " ".join(answer.out.split())
+    rows = json.loads((tmp_path / "a.json").read_text())["rows"]
+    assert {(row["implementation"], row["experts"]) for row in rows} == {
+        (None, None),
+        *((name, experts) for name in IMPLEMENTATIONS_OF_MIXTURES if name != "triton" for experts in (2, 4)),
+    }
+    ElementTree.parse(tmp_path / "a.svg")
+
+
+def test_options_of_mixtures_are_refused_elsewhere(cli):
+    for arguments, message in (
+        (("--active", 1), "--active is of mixtures; give --experts too"),
+        (("--step", "--experts", 4), "--experts is of single layers; with --step give --width"),
+        (("--experts", 1), "experts of a mixture is 1; it must be an integer of at least 2"),
+        (("--experts", 2, "--implementation", "triton"), "implementation triton cannot run btt: "),
+    ):
+        answer = cli("bench", *TINY, *arguments)
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err.startswith(f"einsearch: {message}")

@@ -25,7 +25,7 @@ def test_the_layer_computes_the_same(structure: str, d_in: int, d_out: int, devi
 
 def test_what_is_no_block_tensor_train_is_refused(device: str) -> None:
     layer = EinsumLinear(16, 16, "kronecker", implementation="triton", device=device)
-    message = r"^implementation triton cannot run: the btt kernel computes Block Tensor-Trains of two factors, not .*"
+    message = r"^implementation triton cannot run: the btt kernels compute Block Tensor-Trains of two factors, not .*"
     with pytest.raises(EinsearchError, match=message):
         layer(torch.randn(2, 16, device=device))
 

@@ -23,6 +23,9 @@ from einsearch.space.operator import operator
 from einsearch.space.parse import parse
 from tests.kernels.compare import assert_close
 
+HERE = [name for name in IMPLEMENTATIONS if name != "triton"]
+"""Those that compute every operator on a CPU; the Triton kernel is in tests/kernels/test_triton_moe_layer.py."""
+
 STRUCTURES = {
     "dense": "dense",
     "btt": "btt",
@@ -121,7 +124,7 @@ def routed(mixture: nn.Module, in_features: int, experts: int = 5, active: int =
     return module
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", HERE)
 @pytest.mark.parametrize(("d_in", "d_out"), [(16, 16), (31, 7)])
 @pytest.mark.parametrize("structure", STRUCTURES.values(), ids=STRUCTURES)
 def test_a_layer_is_the_weighted_sum_of_its_experts(structure: str, d_in: int, d_out: int, implementation: str) -> None:
@@ -129,7 +132,7 @@ def test_a_layer_is_the_weighted_sum_of_its_experts(structure: str, d_in: int, d
     check(routed(layer, d_in), d_in)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", HERE)
 @pytest.mark.parametrize(
     ("up", "down", "features", "hidden"),
     [("dense", "dense", 8, 12), ("btt", "low-rank", 16, 24), ("kronecker", "btt(1/4)", 31, 53)],
@@ -271,7 +274,7 @@ def test_activation_checkpointing(name: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(plain, recomputed, strict=True))
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", HERE)
 @pytest.mark.parametrize("name", modules())
 def test_autocast_to_bfloat16(name: str, implementation: str) -> None:
     module, x = modules()[name], torch.randn(40, 17, requires_grad=True)
