@@ -46,13 +46,16 @@ def footnotes(rows: Iterable[Row]) -> list[str]:
 
 
 def _reasons(rows: Iterable[Row]) -> list[str]:
-    reasons: dict[str, list[str]] = {}
-    for row in rows:
+    held = [row for row in rows if row.layer is not None]
+    every = dict.fromkeys(row.layer.text for row in held if row.layer is not None)
+    reasons: dict[str, dict[str, None]] = {}
+    for row in held:
         if row.refused is not None and row.layer is not None:
-            layers = reasons.setdefault(f"{row.way.implementation}: {row.refused}", [])
-            if row.layer.text not in layers:
-                layers.append(row.layer.text)
-    return [f"{reason} ({', '.join(layers)})" for reason, layers in reasons.items()]
+            reasons.setdefault(f"{row.way.implementation}: {row.refused}", {})[row.layer.text] = None
+    return [
+        reason if len(every) > 1 and layers.keys() == every.keys() else f"{reason} ({', '.join(layers)})"
+        for reason, layers in reasons.items()
+    ]
 
 
 def _layer_table(layer: Layer, rows: Sequence[Row]) -> Table:
