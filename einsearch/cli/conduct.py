@@ -14,10 +14,12 @@ from einsearch.cli.display import LiveDisplay, PlainDisplay
 from einsearch.cli.options import console, print_json
 from einsearch.cli.plan_text import describe_plan, plan_json
 from einsearch.cli.tables import leader_table
+from einsearch.proxy.device import describe
 from einsearch.report.html import write_html
 from einsearch.report.markdown import to_json
 from einsearch.report.study_data import read_study
 from einsearch.report.summary import summarize
+from einsearch.search.backend import Backend
 from einsearch.search.calibration import calibrate
 from einsearch.search.config import write_flops
 from einsearch.search.study import Study
@@ -28,7 +30,8 @@ _ROWS = 10
 def conduct(
     study: Study,
     *,
-    workers: int | None,
+    backend: Backend,
+    storage: str | None,
     deterministic: bool,
     budget: int | None = None,
     dry_run: bool = False,
@@ -41,18 +44,23 @@ def conduct(
     """
     out = console(quiet=quiet or as_json)
     row = study.row()
-    places = study.places(workers)
+    places = backend.places(study.setting)
     if row is not None and row.state == "finished" and budget is None:
         out.print(f"Study {row.name} is finished; this is its result.\n")
     else:
-        speed = calibrate(study.plan, study.setting, study.corpus, torch.device(places[0]), len(places))
-        describe_plan(out, study, places, speed, row, budget)
+        known = backend.here or study.setting.device == "cpu"  # the GPUs of a cluster are not at hand
+        device = torch.device(places[0])
+        speed = calibrate(study.plan, study.setting, study.corpus, device, len(places)) if known else None
+        where = describe(device) if backend.here else f"Ray cluster, {study.setting.device}"
+        describe_plan(out, study, f"{where}; {len(places)} workers", speed, row, budget)
         if dry_run:
             if as_json:
-                print_json({"plan": plan_json(study, places, speed)})
+                print_json({"plan": plan_json(study, len(places), speed)})
             return
         with _display(out, study, quiet or as_json) as display:
-            finished = study.run(workers=workers, deterministic=deterministic, budget=budget, observer=display)
+            finished = study.run(
+                backend=backend, storage=storage, deterministic=deterministic, budget=budget, observer=display
+            )
         if display is not None:
             out.print(f"\n{display.closing}\n", soft_wrap=True)
         if not finished:

@@ -16,6 +16,9 @@ COMMANDS = {
     "run": "Search for structures that beat dense, within a FLOP budget. The same command continues its study.",
     "status": "Say how the studies of a store stand; with a name, what that one is doing.",
     "resume": "Continue a stopped study from its checkpoints; with --budget, extend it.",
+    "submit": "Send `einsearch run` with all further arguments to the head of a Ray cluster, and follow it.",
+    "attach": "Follow the output of a submitted study, from its beginning; Ctrl-C detaches.",
+    "stop": "Ask a submitted study to stop: running trials write checkpoints, and submitting it again continues it.",
     "report": "Write a study's report; it needs no training and no network.",
     "show": "Show a trial: structure, sizes, costs, curve, what it ran on and how it ended.",
     "export": "Write a trial to a folder: its structures, its trained weights and how to use them.",
@@ -29,6 +32,9 @@ COMMANDS = {
     "space": "Describe a search space: its parameters, what part of it is valid, samples.",
 }
 """Name of each command, its module and its function, and the first line of its help."""
+
+SETTINGS = {"submit": {"allow_extra_args": True, "ignore_unknown_options": True}}
+"""Of commands that pass on what they do not know."""
 
 
 class _Commands(TyperGroup):
@@ -46,7 +52,7 @@ class _Commands(TyperGroup):
             return TyperCommand(cmd_name, help=COMMANDS[cmd_name])
         module = import_module(f"einsearch.cli.{cmd_name}")
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        single.command(name=cmd_name)(getattr(module, cmd_name))
+        single.command(name=cmd_name, context_settings=SETTINGS.get(cmd_name))(getattr(module, cmd_name))
         return typer.main.get_command(single)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

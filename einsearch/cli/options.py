@@ -23,6 +23,21 @@ RunsOption = Annotated[Path, typer.Option("--runs", help="Folder for the store, 
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", help="Training processes; by default one a core, or one a GPU.")
 ]
+BackendOption = Annotated[str, typer.Option("--backend", help="Where trials train: local (this machine) or ray.")]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT; by default Ray is started on this machine."),
+]
+CpusPerTrialOption = Annotated[float, typer.Option(help="Cores that a trial occupies on a Ray cluster.")]
+GpusPerTrialOption = Annotated[
+    float, typer.Option(help="GPUs that a trial occupies on a Ray cluster; 0.25: four on one.")
+]
+StorageOption = Annotated[
+    str | None, typer.Option(help="Where checkpoints are written: a folder that all nodes see, or s3://...")
+]
+TimeoutOption = Annotated[
+    float, typer.Option("--worker-timeout", help="Seconds without progress after which a worker is given up.")
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
-from einsearch.proxy.device import describe
 from einsearch.search.calibration import Speed
 from einsearch.search.config import write_flops
 from einsearch.search.study import Study
@@ -17,7 +15,7 @@ from einsearch.store.engine import parse_url, shown
 
 
 def describe_plan(
-    out: Console, study: Study, places: list[str], speed: Speed, row: StudyRow | None, budget: int | None
+    out: Console, study: Study, where: str, speed: Speed | None, row: StudyRow | None, budget: int | None
 ) -> None:
     """Print device, data, protocol, ladder, rungs, candidates, FLOPs of each and the expected time."""
     plan, protocol = study.plan, study.setting.protocol
@@ -26,11 +24,8 @@ def describe_plan(
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    device = torch.device(places[0])
     table.add_row("study", f"{study.config.name} in {shown(parse_url(study.store_url))}")
-    table.add_row(
-        "device", f"{describe(device)}; {len(places)} workers, torch {study.setting.torch}, {study.setting.precision}"
-    )
+    table.add_row("device", f"{where}, torch {study.setting.torch}, {study.setting.precision}")
     table.add_row("data", study.corpus.description)
     optimizer = "AdamW" if protocol.optimizer == "adamw" else f"SGD with momentum {protocol.momentum:g}"
     table.add_row(
@@ -53,27 +48,28 @@ def describe_plan(
     table.add_row("rungs", f"{rungs} FLOPs a trial; the best 1/{plan.reduction} of a rung go on")
     spent = f", {write_flops(used)} already used" if used else ""
     table.add_row("budget", f"{write_flops(total)} training FLOPs in all, never exceeded{spent}")
-    remaining = speed.seconds * max(0, total - used) / plan.budget
-    table.add_row(
-        "expected time",
-        f"about {_duration(remaining)} (measured: dense {speed.dense / 1e9:.1f}, candidates "
-        f"{speed.candidates / 1e9:.1f} GFLOP/s a worker)",
-    )
+    if speed is not None:
+        remaining = speed.seconds * max(0, total - used) / plan.budget
+        table.add_row(
+            "expected time",
+            f"about {_duration(remaining)} (measured: dense {speed.dense / 1e9:.1f}, candidates "
+            f"{speed.candidates / 1e9:.1f} GFLOP/s a worker)",
+        )
     out.print(table)
     out.print()
 
 
-def plan_json(study: Study, places: list[str], speed: Speed) -> dict[str, Any]:
-    """The same for scripts. expected_seconds is an estimate from a short measurement."""
+def plan_json(study: Study, workers: int, speed: Speed | None) -> dict[str, Any]:
+    """The same for scripts. expected_seconds is an estimate from a short measurement, where one could be made."""
     return {
         "study": study.config.name,
         "setting": study.setting.to_json(),
         "data": study.corpus.description,
-        "workers": len(places),
+        "workers": workers,
         "budget": study.plan.budget,
         **study.plan.to_json(),
         "expected_candidates": study.plan.expected_candidates,
-        "expected_seconds": speed.seconds,
+        "expected_seconds": None if speed is None else speed.seconds,
     }
 
 

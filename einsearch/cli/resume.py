@@ -8,16 +8,25 @@ import typer
 
 from einsearch.cli.conduct import conduct
 from einsearch.cli.options import (
+    AddressOption,
+    BackendOption,
+    CpusPerTrialOption,
     DeterministicOption,
     DeviceOption,
+    GpusPerTrialOption,
     JsonOption,
     QuietOption,
     RunsOption,
+    StorageOption,
     StoreOption,
+    TimeoutOption,
     WorkersOption,
     latest_study,
 )
+from einsearch.search.backend import Backend
 from einsearch.search.config import parse_flops
+from einsearch.search.executor import SILENCE
+from einsearch.search.ray_cluster import Needs
 from einsearch.search.study import RUNS, Study, default_store_url
 
 
@@ -30,6 +39,12 @@ def resume(
     runs: RunsOption = RUNS,
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
+    backend: BackendOption = "local",
+    address: AddressOption = None,
+    cpus_per_trial: CpusPerTrialOption = 1.0,
+    gpus_per_trial: GpusPerTrialOption = 0.0,
+    storage: StorageOption = None,
+    worker_timeout: TimeoutOption = SILENCE,
     deterministic: DeterministicOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -37,9 +52,17 @@ def resume(
     """Continue a stopped study from its checkpoints; with --budget, extend it."""
     url = store or default_store_url(runs)
     name = study or latest_study(url).name
-    conduct(
-        Study.load(name, store=url, runs=runs, device=device),
+    place = Backend(
+        name=backend,
         workers=workers,
+        address=address,
+        needs=Needs(cpus=cpus_per_trial, gpus=gpus_per_trial),
+        silence=worker_timeout,
+    )
+    conduct(
+        Study.load(name, store=url, runs=runs, device=place.device(device), here=place.here),
+        backend=place,
+        storage=storage,
         deterministic=deterministic,
         budget=parse_flops(budget) if budget is not None else None,
         quiet=quiet,

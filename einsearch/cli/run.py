@@ -10,15 +10,24 @@ import typer
 
 from einsearch.cli.conduct import conduct
 from einsearch.cli.options import (
+    AddressOption,
+    BackendOption,
+    CpusPerTrialOption,
     DeterministicOption,
     DeviceOption,
+    GpusPerTrialOption,
     JsonOption,
     QuietOption,
     RunsOption,
+    StorageOption,
     StoreOption,
+    TimeoutOption,
     WorkersOption,
 )
+from einsearch.search.backend import Backend
 from einsearch.search.config import DEFAULT_BUDGET, StudyConfig, parse_flops, read_study_file, write_flops
+from einsearch.search.executor import SILENCE
+from einsearch.search.ray_cluster import Needs
 from einsearch.search.study import RUNS, Study
 
 
@@ -43,6 +52,12 @@ def run(
     runs: RunsOption = RUNS,
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
+    backend: BackendOption = "local",
+    address: AddressOption = None,
+    cpus_per_trial: CpusPerTrialOption = 1.0,
+    gpus_per_trial: GpusPerTrialOption = 0.0,
+    storage: StorageOption = None,
+    worker_timeout: TimeoutOption = SILENCE,
     deterministic: DeterministicOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
     quiet: QuietOption = False,
@@ -61,9 +76,17 @@ def run(
     if study is not None or (changes and study_file is None):
         changes["name"] = study or ""
     config = replace(config, **changes)
-    conduct(
-        Study.open(config, store=store, runs=runs, device=device),
+    place = Backend(
+        name=backend,
         workers=workers,
+        address=address,
+        needs=Needs(cpus=cpus_per_trial, gpus=gpus_per_trial),
+        silence=worker_timeout,
+    )
+    conduct(
+        Study.open(config, store=store, runs=runs, device=place.device(device), here=place.here),
+        backend=place,
+        storage=storage,
         deterministic=deterministic,
         dry_run=dry_run,
         quiet=quiet,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,10 +21,15 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from einsearch.errors import EinsearchError
+from einsearch.proxy.location import Location, publish, readable
 
 _TENSORS, _FACTS = "tensors.safetensors", "training.json"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")
 """What optimizers keep for every parameter: AdamW the first two, SGD with momentum the last."""
+
+
+class CheckpointUnreadable(EinsearchError):
+    """A checkpoint is missing or damaged: training can only begin anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +51,18 @@ class TrainingState:
     implementations: dict[str, str] = field(default_factory=dict)
 
 
-def save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
-    """Write a checkpoint to `folder`, which appears whole or not at all. OSError where the disk is full."""
+def save(place: Location, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
+    """Write a checkpoint to a place, where it appears whole or not at all. OSError where the disk is full."""
+    if isinstance(place, Path):
+        _save(place, model, optimizer, state)
+        return
+    with tempfile.TemporaryDirectory(prefix="einsearch-") as scratch:
+        folder = Path(scratch) / "checkpoint"
+        _save(folder, model, optimizer, state)
+        publish(folder, place, last=_FACTS)
+
+
+def _save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
     tensors: dict[str, Tensor] = {f"buffer.{name}": buffer for name, buffer in model.named_buffers()}
     for name, parameter in model.named_parameters():
         tensors[f"model.{name}"] = parameter.detach()
@@ -71,22 +87,23 @@ def save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state
         raise
 
 
-def load_model(folder: Path, model: nn.Module) -> TrainingState:
+def load_model(place: Location, model: nn.Module) -> TrainingState:
     """Put the checkpoint's weights into `model` and return the rest of its state.
 
-    Raises EinsearchError where the checkpoint is missing or belongs to another model.
+    Raises CheckpointUnreadable where the checkpoint is missing or damaged, EinsearchError where it belongs to
+    another model.
     """
-    tensors, state = _read(folder)
+    tensors, state = _read(place)
     held = tuple(moment for moment in _MOMENTS if any(name.startswith(f"{moment}.") for name in tensors))
-    _put(tensors, folder, model, held)
+    _put(tensors, place, model, held)
     return state
 
 
-def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
+def load(place: Location, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
     """As :func:`load_model`, with the optimizer's moments."""
-    tensors, state = _read(folder)
+    tensors, state = _read(place)
     names = _moments(optimizer)
-    _put(tensors, folder, model, names)
+    _put(tensors, place, model, names)
     for name, parameter in model.named_parameters():
         kept = {moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in names}
         if not isinstance(optimizer, torch.optim.SGD):
@@ -104,7 +121,7 @@ def _moments(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
 
 
 @torch.no_grad()
-def _put(tensors: dict[str, Tensor], folder: Path, model: nn.Module, moments: tuple[str, ...]) -> None:
+def _put(tensors: dict[str, Tensor], place: Location, model: nn.Module, moments: tuple[str, ...]) -> None:
     """The weights into the model, where the tensors are those of it and these moments, no more and no less."""
     wanted = {
         f"{part}.{name}": tuple(parameter.shape)
@@ -115,7 +132,7 @@ def _put(tensors: dict[str, Tensor], folder: Path, model: nn.Module, moments: tu
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             raise EinsearchError(
-                f"checkpoint {folder} does not fit the model: {name} is {found.get(name, 'missing')} in the "
+                f"checkpoint {place} does not fit the model: {name} is {found.get(name, 'missing')} in the "
                 f"checkpoint and {wanted.get(name, 'missing')} in the model; train again from the start"
             )
     for name, parameter in model.named_parameters():
@@ -124,12 +141,13 @@ def _put(tensors: dict[str, Tensor], folder: Path, model: nn.Module, moments: tu
         buffer.copy_(tensors[f"buffer.{name}"])
 
 
-def _read(folder: Path) -> tuple[dict[str, Tensor], TrainingState]:
+def _read(place: Location) -> tuple[dict[str, Tensor], TrainingState]:
     try:
-        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-        return load_file(folder / _TENSORS), TrainingState(**facts)
+        with readable(place) as folder:
+            facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+            return load_file(folder / _TENSORS), TrainingState(**facts)
     except (OSError, ValueError, TypeError, SafetensorError) as error:
-        raise EinsearchError(f"checkpoint {folder} cannot be read: {error}") from None
+        raise CheckpointUnreadable(f"checkpoint {place} cannot be read: {error}") from None
 
 
 def _sync(path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +23,12 @@ VALIDATION_PERCENT = 5
 SPLIT_RULE = f"distinct documents by sha256 of their symbols until {VALIDATION_PERCENT} % are validation"
 
 Symbols = npt.NDArray[np.uint8]
-MappedSymbols = np.memmap[Any, np.dtype[np.uint8]]
 Split = Literal["train", "validation", "duplicate"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Corpus:
-    """Two memory-mapped splits of one source, in symbols of ``vocabulary``, that share no document.
+    """Two splits of one source, in symbols of ``vocabulary``, that share no document; mapped from the cache.
 
     Attributes:
         name: the source in words, such as a file name.
@@ -43,8 +42,8 @@ class Corpus:
     name: str
     hash: str
     path: Path
-    train: MappedSymbols
-    validation: MappedSymbols
+    train: Symbols
+    validation: Symbols
     train_documents: int
     validation_documents: int
     skipped: int

@@ -80,13 +80,18 @@ def setting_for(protocol: Protocol, corpus: Corpus, device: torch.device) -> Set
     """The protocol with all that must agree for two losses to be compared."""
     return Setting(
         protocol=protocol,
-        code=f"{einsearch.__version__}+{code_digest()}",
+        code=code_version(),
         data_name=corpus.name,
         data_hash=corpus.hash,
         torch=torch.__version__,
         device=device.type,
         precision="bfloat16" if device.type == "cuda" else "float32",
     )
+
+
+def code_version() -> str:
+    """The version of einsearch with a digest of the sources that decide a loss."""
+    return f"{einsearch.__version__}+{code_digest()}"
 
 
 @lru_cache(maxsize=1)

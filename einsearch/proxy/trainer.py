@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from einsearch.proxy.corpus import Corpus
 from einsearch.proxy.device import autocast, compute_dtype, peak_memory_bytes, synchronize
 from einsearch.proxy.flops import flops_per_step
 from einsearch.proxy.gpt2 import ProxyGPT2
+from einsearch.proxy.location import Location, below
 from einsearch.proxy.optimizer import clip_gradients, optimizer_of
 from einsearch.proxy.protocol import Protocol, Setting
 from einsearch.proxy.tally import Tally
@@ -35,8 +35,8 @@ _MARGIN = 0.5
 class Segment:
     """A piece of one trial's training: steps `start`..`end`, evaluated after the steps `evaluate_at`.
 
-    folder: where the trial's checkpoints lie, as `step-N`. implementation: of the linear layers; `auto` is the
-    fastest, measured at the trial's first step.
+    folder: where the trial's checkpoints are written, as `step-N`. source: the checkpoint to go on from, where it
+    lies elsewhere. implementation: of the linear layers; `auto` is the fastest, measured at the trial's first step.
     """
 
     candidate: Candidate
@@ -44,11 +44,14 @@ class Segment:
     start: int
     end: int
     evaluate_at: tuple[int, ...]
-    folder: Path
+    folder: Location
     implementation: str = "auto"
+    source: Location | None = None
 
-    def checkpoint(self, step: int) -> Path:
-        return self.folder / f"step-{step:08d}"
+    def checkpoint(self, step: int) -> Location:
+        if step == self.start and self.source is not None:
+            return self.source
+        return below(self.folder, f"step-{step:08d}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,7 @@ class SegmentResult:
     evaluation_seconds: float
     busy_seconds: float
     tokens: int
-    checkpoint: Path | None
+    checkpoint: Location | None
     failure: str | None
     implementations: tuple[str, ...]
     activations: str

@@ -6,16 +6,15 @@ depends on them. What this process keeps in memory can be rebuilt from the store
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from einsearch.errors import EinsearchError
 from einsearch.frontier import Frontier
+from einsearch.proxy.location import Location, below, parse_location, remove
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Segment, SegmentResult
 from einsearch.search.config import StudyConfig
@@ -74,7 +73,7 @@ class Driver:
         plan: Plan,
         setting: Setting,
         executor: Executor,
-        folder: Path,
+        checkpoints: Location,
         deterministic: bool,
         observer: Observer,
         mirror: Mirror,
@@ -83,7 +82,7 @@ class Driver:
         self.engine_seconds = 0.0  # of this process's CPU: decisions, books, the mirror, the display
         self.worker_time = WorkerTime()
         self._decisions = Decisions(self.state)
-        self._setting, self._executor, self._folder = setting, executor, folder
+        self._setting, self._executor, self._checkpoints = setting, executor, checkpoints
         self._deterministic, self._observer, self._mirror = deterministic, observer, mirror
         self._losses: dict[tuple[int, int], int] = {}
         self._early: dict[str, Finished | Lost | Refused] = {}
@@ -142,7 +141,7 @@ class Driver:
                 self._executor.ask_to_stop()
                 asked = True
             self.engine_seconds += time.process_time() - began
-            if not self.state.running:
+            if not self.state.running and (self._stopping or self._executor.slots):
                 break
             events = self._executor.poll(_TICK)
             began = time.process_time()
@@ -189,8 +188,11 @@ class Driver:
                 return
             case Finished(slot, result):
                 self._settle(self._release(slot), result)
-            case Lost(slot, reason, retry):
-                self._lose(self._release(slot), reason, retry)
+            case Lost(slot, reason, retry, checkpoint_gone):
+                run = self._release(slot)
+                self._lose(run, reason, retry)
+                if checkpoint_gone:
+                    self._begin_anew(run.trial, reason)
             case Refused(slot, reason):
                 self._lose(self._release(slot), reason, retry=True)
                 self._refusal = reason
@@ -243,7 +245,8 @@ class Driver:
                 start=trial.step,
                 end=end,
                 evaluate_at=tuple(step for step in evaluations if trial.step < step <= end),
-                folder=self._folder / "checkpoints" / f"{trial.number:04d}-{trial.key}-{trial.seed}",
+                folder=below(self._checkpoints, f"{trial.number:04d}-{trial.key}-{trial.seed}"),
+                source=parse_location(trial.checkpoint) if trial.checkpoint else None,
                 implementation=self.state.config.implementation,
             ),
         )
@@ -298,7 +301,7 @@ class Driver:
         )
         if trial.checkpoint and checkpoint != trial.checkpoint:
             # Only after the commit: until then a crash would continue from the older one.
-            shutil.rmtree(trial.checkpoint, ignore_errors=True)
+            remove(parse_location(trial.checkpoint))
         curve = self.state.curve(trial.id)
         self.state.put(
             replace(
@@ -318,3 +321,10 @@ class Driver:
         if not retry or self._losses[at] >= _MOST_LOSSES:
             self.state.store.set_trial_state(run.trial.id, self.state.epoch, "failed", reason=reason)
             self.state.change(run.trial, state="failed", reason=reason)
+
+    def _begin_anew(self, trial: TrialRow, reason: str) -> None:
+        self.state.store.lose_checkpoint(trial.id, self.state.epoch, reason)
+        self.state.change(trial, state="queued", reason=None, step=0, flops_done=0, checkpoint=None)
+        self.state.put(replace(self.state.curve(trial.id), tokens=0, seconds=0.0))
+        if trial.checkpoint:
+            remove(parse_location(trial.checkpoint))

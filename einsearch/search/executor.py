@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from einsearch.proxy.trainer import Progress, Segment, SegmentResult
+from einsearch.search.worker import Answer
+
+SILENCE = 600.0
+"""Seconds without a sign of life after which a worker counts as hung and is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +33,13 @@ class Lost:
     """The segment on a slot is lost: its worker died or raised. Its work since the checkpoint is gone.
 
     retry: whether trying again may help (a worker that died) or not (an error that would repeat).
+    checkpoint_gone: the checkpoint that it was to go on from cannot be read, so training begins anew.
     """
 
     slot: str
     reason: str
     retry: bool
+    checkpoint_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +53,29 @@ class Refused:
 Event = Advanced | Finished | Lost | Refused
 
 
+def ending(slot: str, answer: Answer) -> Finished | Lost | Refused:
+    """The event that a worker's answer is."""
+    match answer:
+        case ("finished", result):
+            return Finished(slot, result)
+        case ("refused", reason):
+            return Refused(slot, reason)
+        case ("checkpoint gone", reason):
+            return Lost(slot, reason, retry=True, checkpoint_gone=True)
+        case (_, reason):
+            return Lost(slot, reason, retry=False)
+
+
 class Executor(Protocol):
     """Runs one segment at a time on each of its slots. Every submitted segment ends in exactly one
     Finished, Lost or Refused event."""
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Names of the slots, stored with the segments that run there."""
+        """Names of the slots that take segments now, stored with the segments that run there.
+
+        Machines come and go: there may be none for a while, and the driver waits, polling.
+        """
         ...
 
     def start(self) -> None:

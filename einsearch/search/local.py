@@ -14,11 +14,8 @@ from pathlib import Path
 
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Segment
-from einsearch.search.executor import Advanced, Event, Finished, Lost, Refused
-from einsearch.search.worker import IGNORED, serve
-
-SILENCE = 600.0
-"""Seconds without a sign of life after which a worker counts as hung and is killed."""
+from einsearch.search.executor import SILENCE, Advanced, Event, Lost, ending
+from einsearch.search.local_worker import IGNORED, serve
 
 
 @dataclass(slots=True)
@@ -32,15 +29,19 @@ class _Worker:
 class LocalExecutor:
     """Spawned processes that each train one segment at a time on one device.
 
-    devices: the torch device of each worker (`cpu`, `cuda:0`, ...). A worker that dies is replaced and
-    its segment reported Lost. Workers end by themselves when this process is gone.
+    devices: the torch device of each worker (`cpu`, `cuda:0`, ...). A worker that dies, or gives no sign of life
+    for `silence` seconds, is replaced and its segment reported Lost. Workers end by themselves when this process
+    is gone.
     """
 
-    def __init__(self, devices: list[str], setting: Setting, data: Path | None, cache: Path) -> None:
+    def __init__(
+        self, devices: list[str], setting: Setting, data: Path | None, cache: Path, silence: float = SILENCE
+    ) -> None:
         self._devices = {f"local-{n}": device for n, device in enumerate(devices)}
         self._setting = setting
         self._data = data
         self._cache = cache
+        self._silence = silence
         self._context = multiprocessing.get_context("spawn")
         self._workers: dict[str, _Worker] = {}
 
@@ -98,10 +99,10 @@ class LocalExecutor:
         for slot, worker in list(self._workers.items()):
             if worker.connection in ready or worker.process.sentinel in ready:
                 events += self._drain(slot, worker)
-            if worker.busy and time.monotonic() - worker.heard_at > SILENCE:
+            if worker.busy and time.monotonic() - worker.heard_at > self._silence:
                 worker.process.kill()
                 worker.process.join()
-                events += self._replace(slot, f"worker gave no sign of life for {SILENCE:.0f} s")
+                events += self._replace(slot, f"worker gave no sign of life for {self._silence:g} s")
             elif not worker.process.is_alive():
                 events += self._drain(slot, worker)
                 events += self._replace(slot, f"worker died with exit code {worker.process.exitcode}")
@@ -113,18 +114,11 @@ class LocalExecutor:
             while worker.connection.poll():
                 message = worker.connection.recv()
                 worker.heard_at = time.monotonic()
-                match message:
-                    case ("advanced", progress):
-                        events.append(Advanced(slot, progress))
-                    case ("finished", result):
-                        worker.busy = False
-                        events.append(Finished(slot, result))
-                    case ("error", reason):
-                        worker.busy = False
-                        events.append(Lost(slot, reason, retry=False))
-                    case ("refused", reason):
-                        worker.busy = False
-                        events.append(Refused(slot, reason))
+                if message[0] == "advanced":
+                    events.append(Advanced(slot, message[1]))
+                else:
+                    worker.busy = False
+                    events.append(ending(slot, message))
         except (EOFError, OSError):
             # The process is gone, or is about to be: its sentinel says so.
             worker.process.join(timeout=5)

@@ -14,16 +14,18 @@ from types import FrameType
 from typing import Any
 
 import psutil
+import torch
 
 from einsearch.errors import EinsearchError
 from einsearch.layers.choice import require_cache
 from einsearch.proxy.batches import require_length
 from einsearch.proxy.corpus import Corpus, load_corpus
-from einsearch.proxy.device import devices, setting_for, usable_cores
+from einsearch.proxy.device import devices, setting_for
+from einsearch.proxy.location import Location, below, parse_location
 from einsearch.proxy.protocol import Setting
+from einsearch.search.backend import Backend
 from einsearch.search.config import StudyConfig, write_flops
 from einsearch.search.driver import Driver, Mirror, Observer
-from einsearch.search.local import LocalExecutor
 from einsearch.search.mirror import OptunaMirror, delete_mirror
 from einsearch.search.plan import Plan, make_plan
 from einsearch.space.space_file import load_space
@@ -58,36 +60,49 @@ class Study:
         self.store_url, self.runs = store_url, runs
 
     @classmethod
-    def open(cls, config: StudyConfig, *, store: str | None = None, runs: Path = RUNS, device: str = "auto") -> Study:
+    def open(
+        cls,
+        config: StudyConfig,
+        *,
+        store: str | None = None,
+        runs: Path = RUNS,
+        device: str = "auto",
+        here: bool = True,
+    ) -> Study:
         """A new study, planned, or the stored one of that name if it was begun with the same settings.
 
-        Loads the data. Nothing is written to the store before :meth:`run`. Raises EinsearchError for a
+        here: whether the device has to be one of this machine; else it is `cpu` or `cuda`, of a cluster. Loads the
+        data. Nothing is written to the store before :meth:`run`. Raises EinsearchError for a
         configuration that cannot run (budget too small, no such data, other settings than stored, ...).
         """
         url = store or default_store_url(runs)
         stored = _stored(url, config.name)
         if stored is None:
-            return cls._with_data(config, make_plan(config), url, runs, device)
+            return cls._with_data(config, make_plan(config), url, runs, device, here)
         plan = Plan.from_json(stored.config["plan"], stored.budget)
         _check_space(config, plan, stored)
-        study = cls._with_data(config, plan, url, runs, device)
+        study = cls._with_data(config, plan, url, runs, device, here)
         study._check_same(stored)
         return study
 
     @classmethod
-    def _with_data(cls, config: StudyConfig, plan: Plan, url: str, runs: Path, device: str) -> Study:
+    def _with_data(cls, config: StudyConfig, plan: Plan, url: str, runs: Path, device: str, here: bool) -> Study:
         corpus = load_corpus(Path(config.data) if config.data else None, runs / ".data")
         require_length(corpus, context=config.protocol.context)
-        setting = setting_for(config.protocol, corpus, devices(device)[0])
+        setting = setting_for(config.protocol, corpus, devices(device)[0] if here else torch.device(device))
         return cls(config, plan, setting, corpus, url, runs)
 
     @classmethod
-    def load(cls, name: str, *, store: str | None = None, runs: Path = RUNS, device: str = "auto") -> Study:
+    def load(
+        cls, name: str, *, store: str | None = None, runs: Path = RUNS, device: str = "auto", here: bool = True
+    ) -> Study:
         """The stored study of that name, with its present budget; the file of its search space is not read again."""
         url = store or default_store_url(runs)
         with Store.open(url, create=False) as opened:
             row = opened.study(name)
-        study = cls._with_data(stored_config(row), Plan.from_json(row.config["plan"], row.budget), url, runs, device)
+        study = cls._with_data(
+            stored_config(row), Plan.from_json(row.config["plan"], row.budget), url, runs, device, here
+        )
         study._check_same(row)
         return study
 
@@ -104,20 +119,25 @@ class Study:
         self,
         *,
         workers: int | None = None,
+        backend: Backend | None = None,
+        storage: str | None = None,
         deterministic: bool = False,
         budget: int | None = None,
         observer: Observer | None = None,
     ) -> bool:
         """Run or continue the study; True where it finished, False where it was stopped by a signal.
 
-        workers: processes that train, by default one a core or one a GPU. deterministic: results are
-        committed in the order of reservation, so that the whole study repeats (one worker always
-        does). budget: raises the budget of a stored study.
+        backend: what trains; by default `workers` processes of this machine, one a core or one a GPU. storage: where
+        checkpoints are written, a folder or a URI (s3://...); by default the study's folder. deterministic: results
+        are committed in the order of reservation, so that the whole study repeats (one worker always does). budget:
+        raises the budget of a stored study.
 
         Raises EinsearchError where another driver runs the study, it was begun with other settings, or
         no work can be done.
         """
-        places = self.places(workers)
+        backend = backend or Backend(workers=workers)
+        checkpoints = self.checkpoints(storage)
+        backend.places(self.setting)  # refuses what cannot run before anything is stored
         if self.config.implementation == "auto":
             require_cache()
         with Store.open(self.store_url) as store:
@@ -128,11 +148,13 @@ class Study:
                     store.set_budget(row.id, epoch, budget)
                 row = store.study(row.name)  # after the lease: what the last driver left is charged by now
                 mirror: Mirror = OptunaMirror(self.store_url, row.name, self.plan.space, self.plan.rungs)
-                executor = LocalExecutor(
-                    places,
+                executor = backend.executor(
                     self.setting,
-                    Path(self.config.data) if self.config.data else None,
-                    self.runs / ".data",
+                    self.corpus,
+                    data=Path(self.config.data) if self.config.data else None,
+                    cache=self.runs / ".data",
+                    folder=checkpoints,
+                    fixed=deterministic,
                 )
                 driver = Driver(
                     store=store,
@@ -142,7 +164,7 @@ class Study:
                     plan=self.plan,
                     setting=self.setting,
                     executor=executor,
-                    folder=self.folder.absolute(),
+                    checkpoints=checkpoints,
                     deterministic=deterministic,
                     observer=observer or _Silent(),
                     mirror=mirror,
@@ -155,13 +177,12 @@ class Study:
             finally:
                 store.release_lease(row.id, epoch)
 
-    def places(self, workers: int | None) -> list[str]:
-        """The torch device of every worker."""
-        if workers is not None and workers < 1:
-            raise EinsearchError(f"workers is {workers}; it must be at least 1")
-        found = [str(device) for device in devices(self.setting.device)]
-        count = workers or (usable_cores() if self.setting.device == "cpu" else len(found))
-        return [found[n % len(found)] for n in range(count)]
+    def checkpoints(self, storage: str | None) -> Location:
+        """Where the checkpoints of this study are written."""
+        return below(
+            self.folder.absolute() if storage is None else below(parse_location(storage), self.config.name),
+            "checkpoints",
+        )
 
     def _row_to_run(self, store: Store) -> StudyRow:
         existing = next((s for s in store.studies() if s.name == self.config.name), None)

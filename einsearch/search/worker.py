@@ -1,80 +1,73 @@
-"""The process that trains: receives segments, answers with progress and results."""
+"""What a worker does, wherever it runs: train one segment after the other, and say what became of each."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 import traceback
-from multiprocessing.connection import Connection
+from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
+from typing import Literal
 
 import torch
 
 from einsearch.errors import EinsearchError
+from einsearch.proxy.checkpoint import CheckpointUnreadable
 from einsearch.proxy.corpus import Corpus, load_corpus
 from einsearch.proxy.device import prepare
 from einsearch.proxy.protocol import Setting
-from einsearch.proxy.trainer import Progress, Segment, train_segment
+from einsearch.proxy.trainer import Progress, Segment, SegmentResult, never, train_segment
 
-IGNORED = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C, timeout(1) and batch systems signal the whole process group; the driver decides what it means."""
+Answer = (
+    tuple[Literal["finished"], SegmentResult]
+    | tuple[Literal["error"], str]
+    | tuple[Literal["checkpoint gone"], str]
+    | tuple[Literal["refused"], str]
+)
+"""What became of a segment. `error`: it would fail again. `refused`: every other segment would fail here as well."""
 
-_PROGRESS_EVERY = 0.5
-"""Seconds between two progress messages."""
 
+class Worker:
+    """Trains segments on one device. load: gets the data when the first segment comes."""
 
-def serve(connection: Connection, device_name: str, setting: Setting, data: Path | None, cache: Path) -> None:
-    """Train segments from `connection` until it closes. The main function of a worker process.
-
-    Messages in: a Segment, or "stop" to end the running one early. Out: ("advanced", Progress),
-    ("finished", SegmentResult), ("error", text), ("refused", text).
-    """
-    for number in IGNORED:
-        signal.signal(number, signal.SIG_IGN)
-    device = torch.device(device_name)
-    unusable: str | None = None
-    try:
-        prepare(device)
-    except RuntimeError as error:  # a GPU that cannot be opened: no segment can run here
-        unusable = f"device {device_name} cannot be used: {error}"
-    inbox: SimpleQueue[Segment] = SimpleQueue()
-    stop = threading.Event()
-    threading.Thread(target=_listen, args=(connection, inbox, stop), daemon=True).start()
-    corpus: Corpus | None = None
-    while True:
-        segment = inbox.get()
-        if unusable:
-            connection.send(("refused", unusable))
-            continue
+    def __init__(self, device_name: str, setting: Setting, load: Callable[[], Corpus]) -> None:
+        self._device = torch.device(device_name)
+        self._setting = setting
+        self._load = load
+        self._corpus: Corpus | None = None
+        self._unusable: str | None = None
         try:
-            corpus = corpus or _corpus(setting, data, cache)
+            prepare(self._device)
+        except RuntimeError as error:  # a GPU that cannot be opened: no segment can run here
+            self._unusable = f"device {device_name} cannot be used: {error}"
+
+    def run(
+        self, segment: Segment, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool] = never
+    ) -> Answer:
+        """Train a segment. Never raises: whatever fails, the worker is usable after."""
+        if self._unusable:
+            return "refused", self._unusable
+        try:
+            self._corpus = self._corpus or self._load()
         except EinsearchError as error:
-            connection.send(("refused", str(error)))
-            continue
+            return "refused", str(error)
         try:
             result = train_segment(
-                segment,
-                setting,
-                corpus,
-                device,
-                on_progress=_Reporter(connection),
-                should_stop=stop.is_set,
+                segment, self._setting, self._corpus, self._device, on_progress=on_progress, should_stop=should_stop
             )
-            connection.send(("finished", result))
+        except CheckpointUnreadable as error:
+            return "checkpoint gone", str(error)
         except EinsearchError as error:
-            connection.send(("error", str(error)))
+            return "error", str(error)
         except OSError as error:
             # Never the candidate's fault: every other trial would meet the same disk.
-            connection.send(("refused", f"{type(error).__name__}: {error}"))
+            return "refused", f"{type(error).__name__}: {error}"
         except Exception as error:  # noqa: BLE001 (any failure of one trial must leave the worker usable)
             traceback.print_exc()
-            connection.send(("error", f"{type(error).__name__}: {error}".splitlines()[0]))
+            return "error", f"{type(error).__name__}: {error}".splitlines()[0]
+        return "finished", result
 
 
-def _corpus(setting: Setting, data: Path | None, cache: Path) -> Corpus:
+def corpus_of(setting: Setting, data: Path | None, cache: Path) -> Corpus:
+    """The data of a study from its source. Raises EinsearchError where it has changed since."""
     corpus = load_corpus(data, cache)
     if corpus.hash != setting.data_hash:
         raise EinsearchError(
@@ -82,29 +75,3 @@ def _corpus(setting: Setting, data: Path | None, cache: Path) -> Corpus:
             f"not {setting.data_hash[:12]}); restore it, or start a new study"
         )
     return corpus
-
-
-def _listen(connection: Connection, inbox: SimpleQueue[Segment], stop: threading.Event) -> None:
-    while True:
-        try:
-            message = connection.recv()
-        except (EOFError, OSError):
-            os._exit(0)  # the driver is gone: nobody would hear the result
-        if message == "stop":
-            stop.set()
-        else:
-            inbox.put(message)
-
-
-class _Reporter:
-    """Sends progress, not too often."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._sent_at = 0.0
-
-    def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if now - self._sent_at >= _PROGRESS_EVERY:
-            self._sent_at = now
-            self._connection.send(("advanced", progress))

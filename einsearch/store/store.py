@@ -7,13 +7,14 @@ from einsearch.store.audit import Audits
 from einsearch.store.engine import make_engine, parse_url, prepare_sqlite, shown
 from einsearch.store.leases import Leases
 from einsearch.store.ledger import Ledger
+from einsearch.store.mending import Mending
 from einsearch.store.migrate import bring_to_head
 from einsearch.store.rows import Curve
 from einsearch.store.studies import Studies
 from einsearch.store.trials import Trials
 
 
-class Store(Studies, Leases, Trials, Ledger, Audits):
+class Store(Studies, Leases, Trials, Ledger, Mending, Audits):
     """Studies, trials and the FLOP ledger in a SQLite file or a PostgreSQL database.
 
     Every writing method is one transaction, and all but `create_study` and `delete_study` name the epoch of

@@ -12,14 +12,19 @@ from typing import Any
 import pytest
 import torch
 
+from einsearch.proxy.batches import require_length
 from einsearch.proxy.corpus import load_corpus
+from einsearch.proxy.device import setting_for
 from einsearch.proxy.flops import flops_per_step
-from einsearch.proxy.protocol import Setting
+from einsearch.proxy.protocol import Protocol, Setting
 from einsearch.proxy.trainer import Point, Progress, Segment, SegmentResult, train_segment
+from einsearch.search import backend as backend_module
 from einsearch.search import study as study_module
 from einsearch.search.config import StudyConfig, read_study_file
 from einsearch.search.executor import Advanced, Event, Finished, Lost, Refused
 from einsearch.search.study import Study
+from einsearch.space.candidate import Candidate, ModelShape
+from einsearch.space.parse import parse
 
 
 @dataclass
@@ -64,8 +69,8 @@ class Pretend:
     """An executor that trains nothing: a loss follows from the candidate and the FLOPs.
 
     luck: in what order and in which batches results come. Of the segments, the share `lost` dies with its
-    worker, `broken` raises and `diverged` fails; `crashed` is a share of the polls. After `refused_after`
-    segments the disk is full.
+    worker, `broken` raises, `diverged` fails and `spoiled` cannot read its checkpoint; `crashed` is a share of the
+    polls. After `refused_after` segments the disk is full.
     """
 
     slots: tuple[str, ...]
@@ -73,6 +78,7 @@ class Pretend:
     lost: float = 0.0
     broken: float = 0.0
     diverged: float = 0.0
+    spoiled: float = 0.0
     crashed: float = 0.0
     refused_after: int | None = None
     waiting: dict[str, Segment] = field(default_factory=dict)
@@ -102,6 +108,8 @@ class Pretend:
     def _outcome(self, slot: str, segment: Segment) -> list[Event]:
         if self.refused_after is not None and len(self.submitted) > self.refused_after and not self.stopping:
             return [Refused(slot, "OSError: [Errno 28] No space left on device")]
+        if segment.start and self.luck.random() < self.spoiled:
+            return [Lost(slot, "checkpoint cannot be read", retry=True, checkpoint_gone=True)]
         fate = self.luck.random()
         if fate < self.lost:
             return [Lost(slot, "worker died with exit code -9", retry=True)]
@@ -183,11 +191,11 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> list[InProcess]:
     """Studies train in this process; the list holds the executor of every run."""
     made: list[InProcess] = []
 
-    def make(devices: list[str], setting: Setting, data: Path, cache: Path) -> InProcess:
+    def make(devices: list[str], setting: Setting, data: Path, cache: Path, silence: float) -> InProcess:
         made.append(InProcess(tuple(f"local-{n}" for n in range(len(devices))), setting, data, cache))
         return made[-1]
 
-    monkeypatch.setattr(study_module, "LocalExecutor", make)
+    monkeypatch.setattr(backend_module, "LocalExecutor", make)
     return made
 
 
@@ -204,9 +212,33 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Pretend]]:
             made.append(Pretend(slots, random.Random(luck * 1000 + len(made)), checkpoints=checkpoints, **accidents))
             return made[-1]
 
-        monkeypatch.setattr(study_module, "LocalExecutor", make)
+        monkeypatch.setattr(backend_module, "LocalExecutor", make)
         if not mirror:
             monkeypatch.setattr(study_module, "OptunaMirror", NoMirror)
         return made
 
     return install
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with text."""
+    folder = tmp_path_factory.mktemp("place")
+    (folder / "text").mkdir()
+    for n in range(3):
+        (folder / "text" / f"{n}.txt").write_text(f"number {n} of some words " * 100)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def setting(place: Path) -> Setting:
+    corpus = load_corpus(place / "text", place / "cache")
+    protocol = Protocol(context=16, batch=4, validation_sequences=8, warmup_steps=2)
+    require_length(corpus, context=protocol.context)
+    return setting_for(protocol, corpus, torch.device("cpu"))
+
+
+@pytest.fixture
+def segment(tmp_path: Path) -> Segment:
+    candidate = Candidate.of(parse("monarch"), ModelShape(width=16, depth=1, head_size=8))
+    return Segment(candidate=candidate, seed=3, start=0, end=6, evaluate_at=(2, 6), folder=tmp_path / "trial")

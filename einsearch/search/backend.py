@@ -1,0 +1,108 @@
+"""Where a study trains: processes of this machine, or a Ray cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from einsearch.errors import EinsearchError
+from einsearch.proxy.corpus import Corpus
+from einsearch.proxy.device import devices, usable_cores
+from einsearch.proxy.location import Location
+from einsearch.proxy.protocol import Setting
+from einsearch.search.executor import SILENCE, Executor
+from einsearch.search.local import LocalExecutor
+from einsearch.search.ray_cluster import Needs, capacity, connect
+
+if TYPE_CHECKING:
+    from einsearch.search.ray_executor import RayExecutor
+
+BACKENDS = ("local", "ray")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """What runs the segments of a study, and with how much.
+
+    workers: segments at a time; by default one a core or GPU of this machine, or as many as the cluster holds.
+    address: of a Ray cluster (`auto`, HOST:PORT, ray://HOST:PORT); None starts Ray on this machine. needs: of one
+    trial, on Ray. silence: seconds without progress after which a worker is given up.
+
+    Raises EinsearchError for numbers that make no sense, and options of Ray without it.
+    """
+
+    name: str = "local"
+    workers: int | None = None
+    address: str | None = None
+    needs: Needs = field(default_factory=Needs)
+    silence: float = SILENCE
+
+    def __post_init__(self) -> None:
+        if self.name not in BACKENDS:
+            raise EinsearchError(f"unknown backend {self.name!r}; choose one of {', '.join(BACKENDS)}")
+        if self.workers is not None and self.workers < 1:
+            raise EinsearchError(f"workers is {self.workers}; it must be at least 1")
+        if not self.silence > 0:
+            raise EinsearchError(f"worker-timeout is {self.silence:g} s; it must be positive")
+        if self.here and (self.address is not None or self.needs != Needs()):
+            raise EinsearchError(
+                "--address, --cpus-per-trial and --gpus-per-trial are of a cluster; give --backend ray"
+            )
+
+    @property
+    def here(self) -> bool:
+        """Whether trials train on this machine's own devices."""
+        return self.name == "local"
+
+    def device(self, asked: str) -> str:
+        """The kind of device that `auto` means: on a cluster what a trial occupies, here what there is."""
+        if self.here or asked != "auto":
+            return asked
+        return "cuda" if self.needs.gpus else "cpu"
+
+    def places(self, setting: Setting) -> list[str]:
+        """The torch device of every worker; connects to the cluster where there is one.
+
+        Raises EinsearchError where there is no such device, or the cluster cannot be used.
+        """
+        if self.here:
+            found = [str(device) for device in devices(setting.device)]
+            count = self.workers or (usable_cores() if setting.device == "cpu" else len(found))
+            return [found[n % len(found)] for n in range(count)]
+        needs = self._needs(setting)
+        connect(self.address, max(self.workers or 0, usable_cores()))
+        room = capacity(needs)
+        return [setting.device] * (self.workers or room)
+
+    def _needs(self, setting: Setting) -> Needs:
+        """With a GPU for each trial where the study is of GPUs and nothing is said."""
+        if setting.device == "cuda" and self.needs.gpus == 0:
+            return Needs(cpus=self.needs.cpus, gpus=1)
+        if setting.device == "cpu" and self.needs.gpus > 0:
+            raise EinsearchError(
+                f"gpus-per-trial is {self.needs.gpus:g}, but the study trains on CPUs; give --device cuda"
+            )
+        return self.needs
+
+    def executor(
+        self, setting: Setting, corpus: Corpus, *, data: Path | None, cache: Path, folder: Location, fixed: bool
+    ) -> Executor:
+        """Makes the workers' executor. fixed: slots never change, so that a study repeats exactly."""
+        places = self.places(setting)
+        if self.here:
+            return LocalExecutor(places, setting, data, cache, self.silence)
+        return self._on_ray(len(places), setting, corpus, folder, fixed)
+
+    def _on_ray(self, workers: int, setting: Setting, corpus: Corpus, folder: Location, fixed: bool) -> RayExecutor:
+        from einsearch.search.ray_executor import RayExecutor
+
+        return RayExecutor(
+            workers=workers,
+            needs=self._needs(setting),
+            setting=setting,
+            corpus=corpus,
+            folder=folder,
+            fixed=fixed,
+            silence=self.silence,
+        )

@@ -1,0 +1,112 @@
+"""The connection to a Ray cluster, and what the cluster has."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+from contextlib import closing
+from dataclasses import dataclass
+
+from einsearch.errors import EinsearchError
+
+INSTALL = "pip install 'einsearch[ray]'"
+_PATIENCE = 5.0
+"""Seconds in which a head node has to take a connection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What one trial occupies on its node: cores, and GPUs or a fraction of one."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("cpus", "gpus"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise EinsearchError(f"{name}-per-trial is {value}; it must be a number of at least 0")
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise EinsearchError(f"gpus-per-trial is {self.gpus}; give a fraction of one GPU, or whole ones")
+        if self.cpus == 0 and self.gpus == 0:
+            raise EinsearchError("a trial needs a part of something; give --cpus-per-trial or --gpus-per-trial")
+
+
+def require_ray() -> None:
+    """EinsearchError with the install line where Ray is missing."""
+    try:
+        import ray  # noqa: F401
+    except ImportError as error:
+        raise EinsearchError(f"the Ray backend needs Ray ({error}): {INSTALL}") from None
+
+
+def connect(address: str | None, cores: int) -> bool:
+    """Connect this process to a cluster; returns whether it did, or was connected before.
+
+    address: `auto` (the cluster that this machine is part of), HOST:PORT, ray://HOST:PORT, or None: Ray is started
+    on this machine, with so many cores. Raises EinsearchError where nothing answers or the versions differ.
+    """
+    require_ray()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    if ray.is_initialized():
+        return False
+    if address is not None and address != "auto":
+        _require_answer(address)
+    try:
+        if address is None:
+            ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False)
+        else:
+            ray.init(address=address, namespace="einsearch", log_to_driver=False)
+    except Exception as error:  # noqa: BLE001 (Ray raises Exception itself)
+        line = " ".join(str(error).split())[:300]
+        raise EinsearchError(f"cannot use the Ray cluster at {address or 'this machine'}: {line}") from None
+    return True
+
+
+def _require_answer(address: str) -> None:
+    """Ray itself retries an address where nothing listens for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise EinsearchError(f"{address!r} is no address of a Ray cluster; give auto, HOST:PORT or ray://HOST:PORT")
+    try:
+        with closing(socket.create_connection((host, int(port)), timeout=_PATIENCE)):
+            return
+    except (OSError, OverflowError) as error:
+        raise EinsearchError(
+            f"no Ray cluster answers at {address} ({error}); start one with `ray start --head`, or check the address"
+        ) from None
+
+
+def capacity(needs: Needs) -> int:
+    """How many trials the nodes of the cluster hold at once.
+
+    Raises EinsearchError where there is not room for one.
+    """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    found = sum(_on_node(node, needs) for node in nodes)
+    if found:
+        return found
+    have = ", ".join(f"{sum(n.get(r, 0) for n in nodes):g} {name}" for r, name in (("CPU", "cores"), ("GPU", "GPUs")))
+    raise EinsearchError(
+        f"no node of the Ray cluster has {needs.cpus:g} cores and {needs.gpus:g} GPUs for a trial ({len(nodes)} nodes: "
+        f"{have}); give a smaller --cpus-per-trial or --gpus-per-trial, or add nodes"
+    )
+
+
+def _on_node(resources: dict[str, float], needs: Needs) -> int:
+    """How many trials a node holds: as many on each GPU as its fractions allow, as many as the cores allow."""
+    by_cores = math.floor(resources.get("CPU", 0) / needs.cpus + 1e-9) if needs.cpus else math.inf
+    gpus = resources.get("GPU", 0)
+    if not needs.gpus:
+        by_gpus = math.inf
+    elif needs.gpus < 1:
+        by_gpus = math.floor(gpus) * math.floor(1 / needs.gpus + 1e-9)
+    else:
+        by_gpus = math.floor(gpus / needs.gpus)
+    return int(min(by_cores, by_gpus))

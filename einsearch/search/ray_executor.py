@@ -1,0 +1,207 @@
+"""Workers on a Ray cluster: an actor for each slot, on whatever node has room for it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from einsearch.errors import EinsearchError
+from einsearch.proxy.corpus import Corpus
+from einsearch.proxy.location import Location
+from einsearch.proxy.protocol import Setting
+from einsearch.proxy.trainer import Progress, Segment
+from einsearch.search.executor import SILENCE, Advanced, Event, Lost, ending
+from einsearch.search.ray_cluster import Needs
+from einsearch.search.ray_worker import About, Text, actor_class, end_process, require_same
+
+_ASK_EVERY = 1.0
+"""Seconds between two questions for a slot's progress; more where there are hundreds of slots."""
+
+_ASKS_A_SECOND = 200
+
+NO_WORKER = 600.0
+"""Seconds that the driver waits for a cluster without any worker."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    """An actor, and what is asked of it. about: None until it has come up."""
+
+    name: str
+    actor: Any
+    coming: Any
+    about: About | None = None
+    work: Any = None
+    question: Any = None
+    asked_at: float = 0.0
+    heard_at: float = 0.0
+    progress: Progress | None = None
+
+
+class RayExecutor:
+    """Ray actors that each train one segment at a time. Ray has to be connected (:mod:`ray_cluster`).
+
+    workers: slots; actors that the cluster has no room for wait until it has. folder: where checkpoints are
+    written; where it is a path every node has to see it. fixed: all slots take segments at any time, so that a study
+    repeats exactly; else those without a live actor are left out. silence: seconds without progress after which an
+    actor is killed. An actor that dies, or whose node does, is replaced and its segment reported Lost.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int,
+        needs: Needs,
+        setting: Setting,
+        corpus: Corpus,
+        folder: Location,
+        fixed: bool = False,
+        silence: float = SILENCE,
+    ) -> None:
+        self._names = tuple(f"ray-{n}" for n in range(workers))
+        self._needs, self._setting, self._corpus = needs, setting, corpus
+        self._fixed, self._silence = fixed, silence
+        self._marker = _marker(folder)
+        self._slots: dict[str, _Slot] = {}
+        self._text: Any = None
+        self._class: Any = None
+        self._alone_since: float | None = None
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return tuple(name for name in self._names if self._fixed or self._slots[name].about is not None)
+
+    def start(self) -> None:
+        if self._slots:
+            return
+        if self._marker is not None:
+            self._marker.parent.mkdir(parents=True, exist_ok=True)
+            self._marker.touch()
+        self._text = ray.put(Text.of(self._corpus))
+        fraction = self._needs.gpus if 0 < self._needs.gpus < 1 else None
+        self._class = actor_class().options(
+            num_cpus=self._needs.cpus,
+            num_gpus=self._needs.gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            scheduling_strategy="SPREAD",
+        )
+        self._fraction = fraction
+        for name in self._names:
+            self._slots[name] = self._new(name)
+
+    def _new(self, name: str) -> _Slot:
+        actor = self._class.remote(self._setting, self._text, self._marker, self._fraction)
+        return _Slot(name=name, actor=actor, coming=actor.about.remote())
+
+    def about(self, slot: str) -> About | None:
+        """Who trains on a slot; None while nobody does."""
+        return self._slots[slot].about
+
+    def submit(self, slot: str, segment: Segment) -> None:
+        held = self._slots[slot]
+        if held.work is not None:
+            raise ValueError(f"slot {slot} is busy")
+        held.work, held.progress, held.heard_at = held.actor.train.remote(segment), None, time.monotonic()
+
+    def poll(self, timeout: float) -> list[Event]:
+        self._ask()
+        waiting = {ref: slot for slot in self._slots.values() for ref in (slot.coming, slot.work, slot.question) if ref}
+        if not waiting:
+            time.sleep(timeout)
+            return []
+        ready, _ = ray.wait(list(waiting), num_returns=1, timeout=timeout)
+        if ready:
+            ready, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
+        events: list[Event] = []
+        for ref in ready:
+            slot = waiting[ref]
+            if self._slots[slot.name] is slot and ref in (slot.coming, slot.work, slot.question):
+                events += self._answered(slot, ref)
+        for slot in list(self._slots.values()):
+            if slot.work and slot.about and time.monotonic() - slot.heard_at > self._silence:
+                events += self._replace(slot, f"worker gave no sign of life for {self._silence:g} s")
+        self._require_workers()
+        return events
+
+    def _ask(self) -> None:
+        """For the progress of the slots that train."""
+        now, busy = time.monotonic(), [slot for slot in self._slots.values() if slot.work and slot.about]
+        pause = max(_ASK_EVERY, len(busy) / _ASKS_A_SECOND)
+        for slot in busy:
+            if slot.question is None and now - slot.asked_at > pause:
+                slot.question, slot.asked_at = slot.actor.progress.remote(), now
+
+    def _answered(self, slot: _Slot, ref: Any) -> Iterator[Event]:
+        try:
+            answer = ray.get(ref, timeout=self._silence)
+        except (RayError, GetTimeoutError) as error:
+            yield from self._replace(slot, f"worker died: {_line(error)}")
+            return
+        if ref is slot.coming:
+            require_same(answer, self._setting)
+            slot.coming, slot.about, slot.heard_at = None, answer, time.monotonic()
+        elif ref is slot.question:
+            slot.question = None
+            if answer is not None and answer != slot.progress:
+                slot.progress, slot.heard_at = answer, time.monotonic()
+                yield Advanced(slot.name, answer)
+        else:
+            slot.work = slot.question = None
+            yield ending(slot.name, answer)
+
+    def _replace(self, slot: _Slot, reason: str) -> Iterator[Event]:
+        self._end(slot)
+        self._slots[slot.name] = self._new(slot.name)
+        if slot.work:
+            where = f" on {slot.about.host}" if slot.about else ""
+            yield Lost(slot.name, reason.replace("worker", f"worker{where}", 1), retry=True)
+
+    def _end(self, slot: _Slot) -> None:
+        ray.kill(slot.actor, no_restart=True)
+        if slot.about is not None:
+            # A process that is stopped or hangs does not hear Ray.
+            there = NodeAffinitySchedulingStrategy(slot.about.node, soft=False)
+            end_process.options(scheduling_strategy=there).remote(slot.about.pid, slot.about.started)
+
+    def _require_workers(self) -> None:
+        """EinsearchError where the cluster has had no worker for long."""
+        if any(slot.about for slot in self._slots.values()):
+            self._alone_since = None
+            return
+        self._alone_since = self._alone_since or time.monotonic()
+        if time.monotonic() - self._alone_since > NO_WORKER:
+            raise EinsearchError(
+                f"the Ray cluster has had no worker for {NO_WORKER:.0f} s; add nodes and resume the study"
+            )
+
+    def ask_to_stop(self) -> None:
+        for slot in self._slots.values():
+            slot.actor.stop.remote()
+
+    def close(self) -> None:
+        for slot in self._slots.values():
+            ray.kill(slot.actor, no_restart=True)
+        self._slots.clear()
+        if self._marker is not None:
+            self._marker.unlink(missing_ok=True)
+
+
+def _marker(folder: Location) -> Path | None:
+    """A file by which workers show that they see a folder."""
+    return folder / f".driver-{uuid.uuid4().hex[:8]}" if isinstance(folder, Path) else None
+
+
+def _line(error: BaseException) -> str:
+    """An error of Ray's in one line, without the list of facts that follows it."""
+    text = str(error)
+    head = text.partition("\n\t")[0] if isinstance(error, RayActorError) else text
+    return " ".join((head or text).split())[:200]

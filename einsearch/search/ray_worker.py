@@ -1,0 +1,150 @@
+"""The Ray actor that trains: one a slot, on whatever node has room."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import socket
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import ray
+import torch
+
+from einsearch.errors import EinsearchError
+from einsearch.proxy.corpus import Corpus
+from einsearch.proxy.device import code_version
+from einsearch.proxy.protocol import Setting
+from einsearch.proxy.trainer import Progress, Segment
+from einsearch.search.worker import Answer, Worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """Who trains on a slot. started: of the process, seconds since 1970. shares: whether it sees the driver's file."""
+
+    host: str
+    node: str
+    pid: int
+    started: float
+    code: str
+    torch: str
+    shares: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A corpus as it travels: through Ray's object store, once a node. train, validation: symbols."""
+
+    name: str
+    hash: str
+    train: np.ndarray[Any, np.dtype[np.uint8]]
+    validation: np.ndarray[Any, np.dtype[np.uint8]]
+    train_documents: int
+    validation_documents: int
+    skipped: int
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> Text:
+        return cls(
+            name=corpus.name,
+            hash=corpus.hash,
+            train=np.asarray(corpus.train),
+            validation=np.asarray(corpus.validation),
+            train_documents=corpus.train_documents,
+            validation_documents=corpus.validation_documents,
+            skipped=corpus.skipped,
+        )
+
+    def corpus(self) -> Corpus:
+        return Corpus(
+            name=self.name,
+            hash=self.hash,
+            path=Path(),
+            train=self.train,
+            validation=self.validation,
+            train_documents=self.train_documents,
+            validation_documents=self.validation_documents,
+            skipped=self.skipped,
+        )
+
+
+class Trainer:
+    """A :class:`einsearch.search.worker.Worker` in a process of Ray's.
+
+    memory_fraction: of a GPU's memory that this process may take, where trials share one.
+    """
+
+    def __init__(self, setting: Setting, text: Text, marker: Path | None, memory_fraction: float | None) -> None:
+        if setting.device == "cuda" and memory_fraction is not None:
+            torch.cuda.set_per_process_memory_fraction(memory_fraction)
+        self._worker = Worker(setting.device, setting, text.corpus)
+        self._marker = marker
+        self._stop = threading.Event()
+        self._progress: Progress | None = None
+
+    def about(self) -> About:
+        own = psutil.Process()
+        return About(
+            host=platform.node() or socket.gethostname(),
+            node=ray.get_runtime_context().get_node_id(),
+            pid=own.pid,
+            started=own.create_time(),
+            code=code_version(),
+            torch=torch.__version__,
+            shares=self._marker is None or self._marker.is_file(),
+        )
+
+    def train(self, segment: Segment) -> Answer:
+        self._progress = None
+        return self._worker.run(segment, self._note, self._stop.is_set)
+
+    def _note(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def progress(self) -> Progress | None:
+        """The latest of the segment under way. An answer is a sign of life of the process, not of the training."""
+        return self._progress
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
+def actor_class() -> Any:
+    """Trainer as an actor whose small methods answer while it trains."""
+    for name in ("about", "progress", "stop"):
+        setattr(Trainer, name, ray.method(concurrency_group="control")(getattr(Trainer, name)))
+    return ray.remote(concurrency_groups={"control": 1})(Trainer)
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def end_process(pid: int, started: float) -> bool:
+    """Kill a process of this node, one that cannot hear Ray any more (stopped, hung); not another with its number."""
+    try:
+        process = psutil.Process(pid)
+        if abs(process.create_time() - started) > 1:
+            return False
+        os.kill(pid, signal.SIGKILL)
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
+def require_same(about: About, setting: Setting) -> None:
+    """EinsearchError where a worker would train something else than the driver books."""
+    for name, theirs, ours in (("einsearch", about.code, setting.code), ("torch", about.torch, setting.torch)):
+        if theirs != ours:
+            raise EinsearchError(
+                f"node {about.host} runs {name} {theirs}, the study is of {ours}: losses would not compare; "
+                "install the same version on all nodes"
+            )
+    if not about.shares:
+        raise EinsearchError(
+            f"node {about.host} does not see the folder of checkpoints; give --storage with a folder that all nodes "
+            "share, or s3://..."
+        )
