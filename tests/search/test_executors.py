@@ -192,7 +192,7 @@ def test_an_idle_worker_that_dies_is_replaced_in_silence(executor, segment):
 
 def test_a_worker_that_makes_no_progress_is_killed_and_replaced(request, executor, segment, setting, place):
     """Stopped (SIGSTOP), as on a machine that hangs: only SIGKILL still reaches it."""
-    impatient = EXECUTORS[request.node.callspec.params["executor"]](setting, place, 4.0)
+    impatient = EXECUTORS[request.node.callspec.params["executor"]](setting, place, 15.0)
     impatient.start()
     try:
         stopped = psutil.Process(pid_of(impatient))
@@ -202,7 +202,7 @@ def test_a_worker_that_makes_no_progress_is_killed_and_replaced(request, executo
         event = ending(impatient)
         assert isinstance(event, Lost)
         assert event.retry
-        assert event.reason.endswith("gave no sign of life for 4 s")
+        assert event.reason.endswith("gave no sign of life for 15 s")
         stopped.wait(timeout=60)
         impatient.submit(free_slot(impatient), replace(segment, folder=segment.folder.with_name("again")))
         assert len(losses(ending(impatient))) == 2
