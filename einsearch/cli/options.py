@@ -23,7 +23,7 @@ RunsOption = Annotated[Path, typer.Option("--runs", help="Folder for the store, 
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", help="Training processes; by default one a core, or one a GPU.")
 ]
-BackendOption = Annotated[str, typer.Option("--backend", help="Where trials train: local (this machine) or ray.")]
+BackendOption = Annotated[str, typer.Option("--backend", help="Where trials train: local, ray or tune.")]
 AddressOption = Annotated[
     str | None,
     typer.Option(help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT; by default Ray is started on this machine."),
@@ -37,6 +37,10 @@ StorageOption = Annotated[
 ]
 TimeoutOption = Annotated[
     float, typer.Option("--worker-timeout", help="Seconds without progress after which a worker is given up.")
+]
+LoggerOption = Annotated[
+    list[str] | None,
+    typer.Option("--logger", help="Of Ray Tune, with --backend tune: wandb or mlflow; may be repeated."),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")]

@@ -15,6 +15,7 @@ from einsearch.cli.options import (
     DeviceOption,
     GpusPerTrialOption,
     JsonOption,
+    LoggerOption,
     QuietOption,
     RunsOption,
     StorageOption,
@@ -45,6 +46,7 @@ def resume(
     gpus_per_trial: GpusPerTrialOption = 0.0,
     storage: StorageOption = None,
     worker_timeout: TimeoutOption = SILENCE,
+    logger: LoggerOption = None,
     deterministic: DeterministicOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -58,6 +60,7 @@ def resume(
         address=address,
         needs=Needs(cpus=cpus_per_trial, gpus=gpus_per_trial),
         silence=worker_timeout,
+        loggers=tuple(logger or ()),
     )
     conduct(
         Study.load(name, store=url, runs=runs, device=place.device(device), here=place.here),

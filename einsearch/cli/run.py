@@ -17,6 +17,7 @@ from einsearch.cli.options import (
     DeviceOption,
     GpusPerTrialOption,
     JsonOption,
+    LoggerOption,
     QuietOption,
     RunsOption,
     StorageOption,
@@ -58,6 +59,7 @@ def run(
     gpus_per_trial: GpusPerTrialOption = 0.0,
     storage: StorageOption = None,
     worker_timeout: TimeoutOption = SILENCE,
+    logger: LoggerOption = None,
     deterministic: DeterministicOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
     quiet: QuietOption = False,
@@ -82,6 +84,7 @@ def run(
         address=address,
         needs=Needs(cpus=cpus_per_trial, gpus=gpus_per_trial),
         silence=worker_timeout,
+        loggers=tuple(logger or ()),
     )
     conduct(
         Study.open(config, store=store, runs=runs, device=place.device(device), here=place.here),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from einsearch.errors import EinsearchError
 from einsearch.proxy.corpus import Corpus
@@ -15,10 +15,10 @@ from einsearch.search.executor import SILENCE, Executor
 from einsearch.search.local import LocalExecutor
 from einsearch.search.ray_cluster import Needs, capacity, connect
 
-if TYPE_CHECKING:
-    from einsearch.search.ray_executor import RayExecutor
+BACKENDS = ("local", "ray", "tune")
 
-BACKENDS = ("local", "ray")
+LOGGERS = ("wandb", "mlflow")
+"""Of Ray Tune, beside those that it always has: JSON, CSV and, where tensorboardX is installed, TensorBoard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Backend:
 
     workers: segments at a time; by default one a core or GPU of this machine, or as many as the cluster holds.
     address: of a Ray cluster (`auto`, HOST:PORT, ray://HOST:PORT); None starts Ray on this machine. needs: of one
-    trial, on Ray. silence: seconds without progress after which a worker is given up.
+    trial, on Ray. silence: seconds without progress after which a worker is given up. loggers: of Ray Tune.
 
     Raises EinsearchError for numbers that make no sense, and options of Ray without it.
     """
@@ -37,6 +37,7 @@ class Backend:
     address: str | None = None
     needs: Needs = field(default_factory=Needs)
     silence: float = SILENCE
+    loggers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.name not in BACKENDS:
@@ -86,23 +87,36 @@ class Backend:
         return self.needs
 
     def executor(
-        self, setting: Setting, corpus: Corpus, *, data: Path | None, cache: Path, folder: Location, fixed: bool
+        self,
+        setting: Setting,
+        corpus: Corpus,
+        *,
+        data: Path | None,
+        cache: Path,
+        folder: Location,
+        scratch: Path,
+        fixed: bool,
     ) -> Executor:
-        """Makes the workers' executor. fixed: slots never change, so that a study repeats exactly."""
+        """Makes the workers' executor.
+
+        folder: of checkpoints. scratch: a folder of the study on this machine. fixed: slots never change, so that a
+        study repeats exactly.
+        """
         places = self.places(setting)
         if self.here:
             return LocalExecutor(places, setting, data, cache, self.silence)
-        return self._on_ray(len(places), setting, corpus, folder, fixed)
+        common: dict[str, Any] = {
+            "workers": len(places),
+            "needs": self._needs(setting),
+            "setting": setting,
+            "corpus": corpus,
+            "folder": folder,
+            "silence": self.silence,
+        }
+        if self.name == "ray":
+            from einsearch.search.ray_executor import RayExecutor
 
-    def _on_ray(self, workers: int, setting: Setting, corpus: Corpus, folder: Location, fixed: bool) -> RayExecutor:
-        from einsearch.search.ray_executor import RayExecutor
+            return RayExecutor(fixed=fixed, **common)
+        from einsearch.search.tune_executor import TuneExecutor, loggers
 
-        return RayExecutor(
-            workers=workers,
-            needs=self._needs(setting),
-            setting=setting,
-            corpus=corpus,
-            folder=folder,
-            fixed=fixed,
-            silence=self.silence,
-        )
+        return TuneExecutor(name="tune", storage=scratch, callbacks=loggers(self.loggers, scratch.name), **common)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -20,7 +18,7 @@ from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Progress, Segment
 from einsearch.search.executor import SILENCE, Advanced, Event, Lost, ending
 from einsearch.search.ray_cluster import Needs
-from einsearch.search.ray_worker import About, Text, actor_class, end_process, require_same
+from einsearch.search.ray_worker import About, Text, actor_class, end_process, marker_in, require_same
 
 _ASK_EVERY = 1.0
 """Seconds between two questions for a slot's progress; more where there are hundreds of slots."""
@@ -69,7 +67,7 @@ class RayExecutor:
         self._names = tuple(f"ray-{n}" for n in range(workers))
         self._needs, self._setting, self._corpus = needs, setting, corpus
         self._fixed, self._silence = fixed, silence
-        self._marker = _marker(folder)
+        self._marker = marker_in(folder)
         self._slots: dict[str, _Slot] = {}
         self._text: Any = None
         self._class: Any = None
@@ -193,11 +191,6 @@ class RayExecutor:
         self._slots.clear()
         if self._marker is not None:
             self._marker.unlink(missing_ok=True)
-
-
-def _marker(folder: Location) -> Path | None:
-    """A file by which workers show that they see a folder."""
-    return folder / f".driver-{uuid.uuid4().hex[:8]}" if isinstance(folder, Path) else None
 
 
 def _line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ import platform
 import signal
 import socket
 import threading
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import torch
 from einsearch.errors import EinsearchError
 from einsearch.proxy.corpus import Corpus
 from einsearch.proxy.device import code_version
+from einsearch.proxy.location import Location
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Progress, Segment
 from einsearch.search.worker import Answer, Worker
@@ -74,6 +76,25 @@ class Text:
         )
 
 
+def about_process(marker: Path | None) -> About:
+    """This process of Ray's. marker: a file of the driver's that it should see."""
+    own = psutil.Process()
+    return About(
+        host=platform.node() or socket.gethostname(),
+        node=ray.get_runtime_context().get_node_id(),
+        pid=own.pid,
+        started=own.create_time(),
+        code=code_version(),
+        torch=torch.__version__,
+        shares=marker is None or marker.is_file(),
+    )
+
+
+def marker_in(folder: Location) -> Path | None:
+    """A file by which workers show that they see a folder; None where it is reached by a URI."""
+    return folder / f".driver-{uuid.uuid4().hex[:8]}" if isinstance(folder, Path) else None
+
+
 class Trainer:
     """A :class:`einsearch.search.worker.Worker` in a process of Ray's.
 
@@ -89,16 +110,7 @@ class Trainer:
         self._progress: Progress | None = None
 
     def about(self) -> About:
-        own = psutil.Process()
-        return About(
-            host=platform.node() or socket.gethostname(),
-            node=ray.get_runtime_context().get_node_id(),
-            pid=own.pid,
-            started=own.create_time(),
-            code=code_version(),
-            torch=torch.__version__,
-            shares=self._marker is None or self._marker.is_file(),
-        )
+        return about_process(self._marker)
 
     def train(self, segment: Segment) -> Answer:
         self._progress = None

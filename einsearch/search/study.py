@@ -154,6 +154,7 @@ class Study:
                     data=Path(self.config.data) if self.config.data else None,
                     cache=self.runs / ".data",
                     folder=checkpoints,
+                    scratch=self.folder.absolute(),
                     fixed=deterministic,
                 )
                 driver = Driver(

@@ -28,3 +28,21 @@ def on_ray(setting: Setting, place: Path, silence: float) -> Executor:
 
     corpus = load_corpus(place / "text", place / "cache")
     return RayExecutor(workers=1, needs=Needs(), setting=setting, corpus=corpus, folder=place, silence=silence)
+
+
+def on_tune(setting: Setting, place: Path, silence: float) -> Executor:
+    """One slot under Ray Tune."""
+    start()
+    from einsearch.search.tune_executor import TuneExecutor
+
+    corpus = load_corpus(place / "text", place / "cache")
+    return TuneExecutor(
+        workers=1,
+        needs=Needs(),
+        setting=setting,
+        corpus=corpus,
+        folder=place,
+        name="tune",
+        storage=place / "scratch",
+        silence=silence,
+    )

@@ -17,7 +17,7 @@ from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Segment, train_segment
 from einsearch.search.executor import Advanced, Event, Executor, Finished, Lost, Refused
 from einsearch.search.local import LocalExecutor
-from tests.search.ray_here import on_ray
+from tests.search.ray_here import on_ray, on_tune
 
 LONG = 10**6
 """Steps that no test waits for."""
@@ -27,7 +27,11 @@ def on_this_machine(setting: Setting, place: Path, silence: float) -> Executor:
     return LocalExecutor(["cpu"], setting, place / "text", place / "cache", silence)
 
 
-EXECUTORS: dict[str, Callable[[Setting, Path, float], Executor]] = {"local": on_this_machine, "ray": on_ray}
+EXECUTORS: dict[str, Callable[[Setting, Path, float], Executor]] = {
+    "local": on_this_machine,
+    "ray": on_ray,
+    "tune": on_tune,
+}
 """Makes an executor of one slot."""
 
 
@@ -50,15 +54,17 @@ def free_slot(executor: Executor, seconds: float = 120.0) -> str:
     raise AssertionError(f"no worker came within {seconds:.0f} s")
 
 
-def pid_of(executor: Executor) -> int:
-    """The process of the one worker."""
+def pid_of(executor: Executor, segment: Segment) -> int:
+    """The process of the one worker; where there is none before it has work, the segment's first step is that."""
     slot = free_slot(executor)
     if isinstance(executor, LocalExecutor):
         pid = executor.pid(slot)
         assert pid is not None
         return pid
-    about = executor.about(slot)  # type: ignore[attr-defined]
-    return int(about.pid)
+    if executor.about(slot) is None:  # type: ignore[attr-defined]
+        executor.submit(slot, replace(segment, end=1, evaluate_at=(), folder=segment.folder.with_name("first")))
+        ending(executor)
+    return int(executor.about(slot).pid)  # type: ignore[attr-defined]
 
 
 def ending(executor: Executor, seconds: float = 120.0) -> Event:
@@ -137,7 +143,7 @@ def test_a_checkpoint_that_cannot_be_written_is_refused(executor, segment):
 
 def test_a_full_disk_is_refused(executor, segment):
     """A file may not grow beyond 10 kB, as on a disk without room; the weights are larger."""
-    pid = pid_of(executor)
+    pid = pid_of(executor, segment)
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (10_000, before[1]))
     executor.submit(free_slot(executor), segment)
@@ -175,17 +181,17 @@ def test_a_killed_worker_is_lost_once_and_replaced(executor, segment):
     slot = free_slot(executor)
     executor.submit(slot, replace(segment, end=LONG))
     assert advanced(executor).progress.step > 0
-    killed = pid_of(executor)
+    killed = pid_of(executor, segment)
     os.kill(killed, signal.SIGKILL)
     require_lost(ending(executor), slot)
-    assert pid_of(executor) != killed
+    assert pid_of(executor, segment) != killed
     executor.submit(free_slot(executor), segment)
     assert len(losses(ending(executor))) == 2
 
 
 def test_an_idle_worker_that_dies_is_replaced_in_silence(executor, segment):
     slot = free_slot(executor)
-    os.kill(pid_of(executor), signal.SIGKILL)
+    os.kill(pid_of(executor, segment), signal.SIGKILL)
     executor.submit(slot, segment)  # before the death was noticed
     require_lost(ending(executor), slot)
 
@@ -195,7 +201,7 @@ def test_a_worker_that_makes_no_progress_is_killed_and_replaced(request, executo
     impatient = EXECUTORS[request.node.callspec.params["executor"]](setting, place, 15.0)
     impatient.start()
     try:
-        stopped = psutil.Process(pid_of(impatient))
+        stopped = psutil.Process(pid_of(impatient, segment))
         impatient.submit(free_slot(impatient), replace(segment, end=LONG))
         advanced(impatient)
         stopped.suspend()
