@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ class _Work:
     heard_at: float = field(default_factory=time.monotonic)
     about: About | None = None
     progress: Progress | None = None
+    killed: str = ""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -86,13 +88,13 @@ class _Desk:
                     return work.config
         return None
 
-    def end(self, trial: str, event: Any) -> None:
-        """The segment that a trial trains has ended; event: made of the slot."""
+    def end(self, trial: str, event: Callable[[_Work], Event]) -> None:
+        """The segment that a trial trains has ended; event: made of it."""
         with self.lock:
             work = next((work for work in self.work.values() if work.trial == trial), None)
             if work is not None:
                 del self.work[work.slot]
-                self.events.put(event(work.slot))
+                self.events.put(event(work))
 
     def forget(self, trial: str) -> None:
         """A trial of Tune's that failed: its study trial goes on as a new one."""
@@ -133,12 +135,12 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
             require_same(result["about"], self._setting)
         except EinsearchError as error:
             self._desk.events.put(error)
-        self._desk.end(trial.trial_id, lambda slot: ending(slot, result["answer"]))
+        self._desk.end(trial.trial_id, lambda work: ending(work.slot, result["answer"]))
         return str(TrialScheduler.PAUSE)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        reason = " ".join(str(trial.get_pickled_error() or "unknown").split())[:200]
-        self._desk.end(trial.trial_id, lambda slot: Lost(slot, f"worker died: {reason}", retry=True))
+        said = " ".join(str(trial.get_error() or "its process ended").split())[:200]
+        self._desk.end(trial.trial_id, lambda work: Lost(work.slot, work.killed or f"worker died: {said}", retry=True))
         self._desk.forget(trial.trial_id)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
@@ -155,6 +157,14 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
                 trial.set_config(config)
                 return trial
         return None
+
+
+class _Pace(tune.Callback):  # type: ignore[misc]
+    """Tune's loop does not wait while no trial trains: it would take a core from the workers."""
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if not any(trial.status == Trial.RUNNING for trial in trials):
+            time.sleep(0.05)
 
 
 class TuneExecutor:
@@ -237,7 +247,7 @@ class TuneExecutor:
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                name=self._name, storage_path=str(self._storage), callbacks=list(self._callbacks), verbose=0
+                name=self._name, storage_path=str(self._storage), callbacks=[_Pace(), *self._callbacks], verbose=0
             ),
         )
 
@@ -277,7 +287,7 @@ class TuneExecutor:
                     if work.progress is not None:
                         events.append(Advanced(slot, work.progress))
                 elif work.about is not None and now - work.heard_at > self._silence:
-                    work.heard_at = now
+                    work.heard_at, work.killed = now, f"worker gave no sign of life for {self._silence:g} s"
                     there = NodeAffinitySchedulingStrategy(work.about.node, soft=False)
                     end_process.options(scheduling_strategy=there).remote(work.about.pid, work.about.started)
         return events

@@ -184,16 +184,21 @@ def test_a_killed_worker_is_lost_once_and_replaced(executor, segment):
     killed = pid_of(executor, segment)
     os.kill(killed, signal.SIGKILL)
     require_lost(ending(executor), slot)
-    assert pid_of(executor, segment) != killed
     executor.submit(free_slot(executor), segment)
     assert len(losses(ending(executor))) == 2
+    assert pid_of(executor, segment) != killed
 
 
 def test_an_idle_worker_that_dies_is_replaced_in_silence(executor, segment):
+    """The next segment, submitted before the death was noticed, is lost with it or runs in the new one."""
     slot = free_slot(executor)
     os.kill(pid_of(executor, segment), signal.SIGKILL)
-    executor.submit(slot, segment)  # before the death was noticed
-    require_lost(ending(executor), slot)
+    executor.submit(slot, segment)
+    event = ending(executor)
+    if isinstance(event, Finished):
+        assert len(losses(event)) == 2
+    else:
+        require_lost(event, slot)
 
 
 def test_a_worker_that_makes_no_progress_is_killed_and_replaced(request, executor, segment, setting, place):
