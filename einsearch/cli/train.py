@@ -14,6 +14,7 @@ from einsearch.layers.implementations import IMPLEMENTATIONS
 from einsearch.proxy.corpus import load_corpus
 from einsearch.proxy.device import devices, prepare, setting_for
 from einsearch.proxy.flops import flops_per_step, parameter_count
+from einsearch.proxy.parallel import train_in_parallel
 from einsearch.proxy.protocol import Protocol
 from einsearch.proxy.trainer import Point, Segment, train_segment
 from einsearch.search.config import parse_flops, write_flops
@@ -41,6 +42,7 @@ def train(
     routing: Annotated[str, typer.Option(help="learned, random or hash.")] = "learned",
     seed: Annotated[int, typer.Option(help="Of initialisation and batches.")] = 0,
     implementation: Annotated[str, typer.Option(help=f"auto, {', '.join(IMPLEMENTATIONS)}.")] = "auto",
+    processes: Annotated[int, typer.Option(help="Train data-parallel, with a process for each of so many GPUs.")] = 1,
     runs: RunsOption = RUNS,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
@@ -53,7 +55,8 @@ def train(
     if reason := candidate.invalid_because():
         raise EinsearchError(f"structure {structure} cannot be trained: {reason}")
     protocol = Protocol()
-    place = devices(device)[0]
+    places = _places(device, processes)
+    place = places[0]
     prepare(place)
     corpus = load_corpus(data, runs / ".data")
     setting = setting_for(protocol, corpus, place)
@@ -80,20 +83,19 @@ def train(
     start = done
     while start < steps:
         end = min(steps, start + max(1, -(-steps // _SEGMENTS)))
-        result = train_segment(
-            Segment(
-                candidate=candidate,
-                seed=seed,
-                start=start,
-                end=end,
-                evaluate_at=(end,),
-                folder=folder,
-                implementation=implementation,
-            ),
-            setting,
-            corpus,
-            torch.device(place),
+        segment = Segment(
+            candidate=candidate,
+            seed=seed,
+            start=start,
+            end=end,
+            evaluate_at=(end,),
+            folder=folder,
+            implementation=implementation,
         )
+        if len(places) == 1:
+            result = train_segment(segment, setting, corpus, place)
+        else:
+            result = train_in_parallel(segment, setting, corpus, places)
         if result.failure:
             raise EinsearchError(f"{result.failure}; the last checkpoint is at step {start}")
         point = result.points[-1]
@@ -116,3 +118,17 @@ def train(
         )
     else:
         out.print(f"checkpoint: {result.checkpoint}", soft_wrap=True)
+
+
+def _places(device: str, processes: int) -> list[torch.device]:
+    """The devices of the processes; those of a CPU share it. EinsearchError where there are fewer GPUs."""
+    found = devices(device)
+    if processes < 1:
+        raise EinsearchError(f"processes is {processes}; it must be at least 1")
+    if found[0].type == "cpu":
+        return found * processes
+    if processes > len(found):
+        raise EinsearchError(
+            f"processes is {processes}, but this machine has {len(found)} GPUs; give at most that many"
+        )
+    return found[:processes]

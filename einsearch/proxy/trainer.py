@@ -20,6 +20,7 @@ from einsearch.proxy.gpt2 import ProxyGPT2
 from einsearch.proxy.location import Location, below
 from einsearch.proxy.optimizer import clip_gradients, optimizer_of
 from einsearch.proxy.protocol import Protocol, Setting
+from einsearch.proxy.ranks import ALONE, Ranks
 from einsearch.proxy.tally import Tally
 from einsearch.proxy.vocabulary import VOCABULARY_SIZE
 from einsearch.space.candidate import Candidate
@@ -108,13 +109,14 @@ def ignore(_: Progress) -> None:
 
 
 @torch.no_grad()
-def validation_loss(model: ProxyGPT2, windows: Tensor, setting: Setting) -> float:
+def validation_loss(model: ProxyGPT2, windows: Tensor, setting: Setting, ranks: Ranks = ALONE) -> float:
     """Mean loss over all windows, in batches of the protocol's size."""
+    windows = ranks.part(windows)
     total = torch.zeros((), dtype=torch.float64, device=windows.device)
     for batch in windows.split(setting.protocol.batch):
         with autocast(setting):
             total += model.loss(batch).double() * len(batch)
-    return (total / len(windows)).item()
+    return ranks.mean(total, len(windows))
 
 
 def train_segment(
@@ -125,8 +127,11 @@ def train_segment(
     *,
     on_progress: Callable[[Progress], None] = ignore,
     should_stop: Callable[[], bool] = never,
+    ranks: Ranks = ALONE,
 ) -> SegmentResult:
     """Train from checkpoint `start` to `end`, evaluating on the way, and leave a checkpoint there.
+
+    ranks: this process among those that train the trial together (:mod:`einsearch.proxy.parallel`).
 
     With the same candidate, seed, setting and machine the losses are bit-identical however training is
     cut into segments. A loss that is not finite, or above that of a uniform guess after warm-up, ends
@@ -150,7 +155,7 @@ def train_segment(
         chosen = state.implementations
     if segment.implementation == "auto":
         # A trial keeps what it began with: another implementation rounds differently.
-        chosen = chosen or model.fastest_implementations(device, compute_dtype(setting))
+        chosen = chosen or ranks.agree(model.fastest_implementations(device, compute_dtype(setting)))
         model.use_implementations(chosen)
     batches = Batches(corpus=corpus, context=protocol.context, batch=protocol.batch, seed=segment.seed)
     validation = torch.from_numpy(batches.validation(protocol.validation_sequences)).to(device)
@@ -160,19 +165,21 @@ def train_segment(
     pending: list[Tensor] = []
     tally = Tally()
     started = time.perf_counter()
-    while step < segment.end and failure is None and not should_stop():
-        window = torch.from_numpy(batches.train(step)).to(device, non_blocking=True)
+    stop = ranks.size == 1 and should_stop()
+    while step < segment.end and failure is None and not stop:
+        window = ranks.part(torch.from_numpy(batches.train(step))).to(device, non_blocking=True)
         for group in optimizer.param_groups:
             group["lr"] = protocol.learning_rate_at(step) * group["multiplier"]
         with autocast(setting):
             losses = model.training_losses(window)
         losses.objective.backward()
+        loss, stop = ranks.average(model.parameters(), losses.loss.detach(), should_stop())
         norm = clip_gradients(model, optimizer, protocol)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         model.after_step(losses.routings)
-        tally.add(losses.loss, norm, losses.routings)
-        pending.append(losses.loss.detach())
+        tally.add(loss, norm, losses.routings)
+        pending.append(loss)
         step += 1
 
         evaluate = step in segment.evaluate_at
@@ -194,7 +201,7 @@ def train_segment(
                     step=step,
                     flops=step * step_flops,
                     train_loss=loss_sum / loss_count,
-                    validation_loss=validation_loss(model, validation, setting),
+                    validation_loss=validation_loss(model, validation, setting, ranks),
                     seconds=seconds_before + seconds,
                 )
             )
@@ -212,21 +219,18 @@ def train_segment(
     path = None
     if failure is None and step > segment.start:
         path = segment.checkpoint(step)
-        checkpoint.save(
-            path,
-            model,
-            optimizer,
-            checkpoint.TrainingState(
-                key=segment.candidate.key,
-                seed=segment.seed,
-                setting=setting.id,
-                step=step,
-                seconds=seconds_before + seconds,
-                loss_sum=loss_sum,
-                loss_count=loss_count,
-                implementations=chosen,
-            ),
+        state = checkpoint.TrainingState(
+            key=segment.candidate.key,
+            seed=segment.seed,
+            setting=setting.id,
+            step=step,
+            seconds=seconds_before + seconds,
+            loss_sum=loss_sum,
+            loss_count=loss_count,
+            implementations=chosen,
         )
+        if ranks.rank == 0:
+            checkpoint.save(path, model, optimizer, state)
     return SegmentResult(
         end=step,
         points=tuple(points),
