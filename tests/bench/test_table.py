@@ -1,7 +1,6 @@
 """Tables within 100 columns: every way has its numbers, or a sign and the reason."""
 
 import io
-
 from dataclasses import replace
 
 import pytest
