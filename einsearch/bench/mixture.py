@@ -159,7 +159,7 @@ class _Mixtures:
         routing = Routing(*(each.to(self._place.device) for each in drawn))
 
         def call(x: Tensor, gate: Tensor) -> Tensor:
-            return module(x, routing._replace(gate=gate))  # type: ignore[no-any-return]
+            return module(x, routing._replace(gate=gate))
 
         return self._subject(module, call, {"x": self._x, "gate": self._gate}, dtype, name, experts)
 

@@ -72,6 +72,9 @@ def _log_axis(axes: Axes, rates: list[float]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+BAR = "\\|"
+"""In a table."""
+
 WATCHED = {"stream": "residual stream", "logits": "logits", "weights of q": "q, by its weights"}
 SHOWN = ("dense", "BTT rank 1", "low rank d^1/2")
 WAYS = {"AdamW": ("muP", "-"), "AdamW, width ignored": ("learning rates as at width 64", "--")}
@@ -132,7 +135,7 @@ def tables(sweep: dict[str, Any], coordinates: dict[str, Any]) -> Iterator[str]:
             powers = one["powers"]
             own = [powers[f"weights of {name}"] for name in ("q", "k", "v", "hidden") if f"weights of {name}" in powers]
             cells = [f"{powers[name]:+.2f}" if name in powers else "" for name in names]
-            yield f"| {kind} | {' | '.join(cells)} | {min(own):+.2f} to {max(own):+.2f} |"
+            yield f"| {kind.replace('|', BAR)} | {' | '.join(cells)} | {min(own):+.2f} to {max(own):+.2f} |"
         yield ""
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
 from einsearch.draw.style import FONT_SIZE, INK, MUTED, house_style
+from einsearch.search.config import write_flops
 from studies.mixtures.design import KINDS
 from studies.mixtures.tables import losses, runs_of, top_level
 
@@ -24,10 +26,9 @@ def render(results: dict[str, Any]) -> bytes:
     with house_style():
         figure = Figure(figsize=(8.6, 3.7), facecolor="white", layout="constrained")
         left, right = figure.subplots(1, 2)
-        _by_rate(left, results)
-        _by_flops(right, results)
-        for axes in (left, right):
+        for axes, draw in ((left, _by_rate), (right, _by_flops)):
             axes.set_xscale("log")
+            draw(axes, results)
             axes.set_ylabel("validation loss, nats a symbol")
             axes.spines[["top", "right"]].set_visible(False)
         handles, titles = left.get_legend_handles_labels()
@@ -78,4 +79,9 @@ def _by_flops(axes: Axes, results: dict[str, Any]) -> None:
             axes.plot(flops, means, line, color=colour, marker=marker, markersize=4)
     dashed = ", ".join(f"{level / 1e6:,.0f}" for level in results["design"]["levels"][:-1])
     axes.set_xlabel(f"training FLOPs (dashed: {dashed} MFLOPs a step)")
+    low, high = axes.get_xlim()
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [digit * 10**power for power in powers for digit in (1, 2, 5) if low <= digit * 10**power <= high]
+    axes.set_xticks(ticks, [write_flops(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
     axes.set_title(f"learning rate {rate:g}", size=FONT_SIZE, color=MUTED, loc="left")

@@ -1,6 +1,7 @@
 """Tables within 100 columns: every way has its numbers, or a sign and the reason."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -43,7 +44,11 @@ def test_every_layer_has_its_table():
 
 
 def test_footnotes_name_reasons_once():
-    assert footnotes(rows(BTT, THIN)) == [TRANSPOSED, f"- triton: it needs a GPU (btt, {THIN.text})"]
+    """And the layers that they are of, where others have no such reason."""
+    assert footnotes(rows(BTT, THIN)) == [TRANSPOSED, "- triton: it needs a GPU"]
+    assert footnotes(rows(BTT)) == [TRANSPOSED, "- triton: it needs a GPU (btt)"]
+    some = [replace(row, refused=None) if row.layer == BTT else row for row in rows(BTT, THIN)]
+    assert footnotes(some) == [TRANSPOSED, f"- triton: it needs a GPU ({THIN.text})"]
     assert footnotes(row for row in rows(BTT) if row.way == MERGED) == []
 
 
