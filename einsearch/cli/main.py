@@ -17,6 +17,7 @@ COMMANDS = {
     "status": "Say how the studies of a store stand; with a name, what that one is doing.",
     "resume": "Continue a stopped study from its checkpoints; with --budget, extend it.",
     "report": "Write a study's report; it needs no training and no network.",
+    "dashboard": "Show studies in optuna-dashboard with notes, pictures and figures, also while they run.",
     "show": "Show a trial: structure, sizes, costs, curve, what it ran on and how it ended.",
     "export": "Write a trial to a folder: its structures, its trained weights and how to use them.",
     "train": "Train one candidate and print its curve. The same command continues an interrupted one.",
