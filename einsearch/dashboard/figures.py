@@ -17,23 +17,23 @@ from einsearch.report.summary import Summary
 HEIGHT = 450
 """Pixels that optuna-dashboard leaves for a figure."""
 
-_ROWS = 7
+_ROWS = 6
 """Candidates in the ranking: so many rows are high enough to read."""
 
 _MARKS = 500
 """Candidates in the taxonomy, the best ones: each has its text under the pointer."""
 
 FIGURES: dict[str, tuple[str, Callable[[StudyData, Summary], go.Figure]]] = {
-    "loss": ("Loss against compute, with the dense frontier", lambda data, found: loss_figure(data, found.leaders)),
+    "loss": ("Loss against compute", lambda data, found: loss_figure(data, found.leaders)),
     "multipliers": (
-        "Ranking: compute multipliers of the leaders",
+        "Multiplier ranking",
         lambda data, found: multiplier_figure(found.leaders[:_ROWS]),
     ),
     "taxonomy": (
-        "Taxonomy: where the candidates lie",
-        lambda data, found: taxonomy_figure(found.leaders[:_MARKS]),
+        "Taxonomy of the candidates",
+        lambda data, found: _with_scale_beside(taxonomy_figure(found.leaders[:_MARKS])),
     ),
-    "budget": ("Use of the budget over time", lambda data, found: spending_figure(data)),
+    "budget": ("Budget use over time", lambda data, found: spending_figure(data)),
 }
 """Each figure with its title, by the id under which the page keeps it."""
 
@@ -43,8 +43,17 @@ def figures(data: StudyData, summary: Summary) -> dict[str, str]:
     return {name: _titled(draw(data, summary), title).to_json() for name, (title, draw) in FIGURES.items()}
 
 
+def _with_scale_beside(plot: go.Figure) -> go.Figure:
+    """The colour scale at the side: above the figure is its title."""
+    for trace in plot.data:
+        if trace.marker.showscale:
+            trace.marker.colorbar.update(
+                orientation="v", x=1.02, xanchor="left", y=0.5, yanchor="middle", len=1.0, title_text="multiplier"
+            )
+    return plot
+
+
 def _titled(plot: go.Figure, title: str) -> go.Figure:
-    top = 100 if any("colorbar" in (trace.marker or {}) for trace in plot.data if trace.type == "scatter") else 56
     plot.update_layout(
         title={
             "text": f"<b>{escape(title)}</b>",
@@ -56,7 +65,7 @@ def _titled(plot: go.Figure, title: str) -> go.Figure:
             "yref": "container",
         },
         height=HEIGHT,
-        margin={"t": top},
+        margin={"t": 44},
         dragmode="zoom",
     )
     return plot

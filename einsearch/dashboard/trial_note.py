@@ -9,6 +9,9 @@ from einsearch.report.markdown import cell, plain
 from einsearch.report.text import count_text, flops_text, speed_text
 from einsearch.store import Curve, SegmentRow, TrialRow
 
+_APART = "\u2003"
+"""At the end of cells: optuna-dashboard leaves nothing between columns."""
+
 
 def trial_note(
     study: str,
@@ -51,9 +54,9 @@ def trial_note(
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the texts are cells already."""
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    """A Markdown table, left-aligned; the texts are cells already."""
+    lines = [head, (":--",) * len(head), *rows]
+    return "\n".join("| " + f"{_APART} | ".join(line) + " |" for line in lines)
 
 
 def standing(trial: TrialRow) -> str:

@@ -28,7 +28,7 @@ def spending_figure(data: StudyData) -> go.Figure:
         return nothing("No segment has ended yet.")
     plot = figure(420, legend=LEGEND_BELOW, hovermode="x unified")
     budget = data.study.budget
-    plot.update_xaxes(title_text="time (UTC)")
+    plot.update_xaxes(title_text="time (UTC)", nticks=5, tickangle=0)
     plot.update_yaxes(title_text="training FLOPs", range=[0, 1.08 * budget], exponentformat="power")
     for name, values in totals.items():
         colour = _COLOURS.get(name) or _RUNG_COLOURS[min(int(name.split()[-1]), len(_RUNG_COLOURS) - 1)]
