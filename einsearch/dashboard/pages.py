@@ -94,6 +94,7 @@ class StudyDetails:
 
         made = self._made.get(trial.id)
         if made is None or made[0] is not trial:
-            text = json.dumps(serialize_frozen_trial(study.id, trial.frozen, trial.note.attributes(trial.id)))
+            shown = serialize_frozen_trial(study.id, trial.frozen, trial.note.attributes(trial.id))
+            text = json.dumps(shown, ensure_ascii=False)
             made = self._made[trial.id] = (trial, text.encode())
         return made[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -118,32 +119,33 @@ def _local(moment: datetime) -> datetime:
 
 def _structure_pictures(candidate: Mapping[str, Any], folder: Path) -> tuple[list[Picture], list[str]]:
     """A picture of each structure of a candidate, and why others are missing."""
-    sites: dict[Einsum, list[str]] = {}
-    for site, einsum in Candidate.from_json(candidate).by_site.items():
-        sites.setdefault(einsum, []).append(site)
-    pictures, missing = [], []
-    for einsum, names in sites.items():
-        of = "" if len(sites) == 1 else f" of {' '.join(names)}"
-        drawn = _structure_picture(einsum)
-        if isinstance(drawn, str):
-            missing.append(f"the structure{of}: {drawn}")
-        else:
-            pictures.append(replace(drawn, name=f"structure{of}.svg", path=folder / drawn.path))
-    return pictures, missing
+    drawings, missing = _drawings(json.dumps(candidate, sort_keys=True))
+    return [replace(drawing, path=folder / drawing.path) for drawing in drawings], list(missing)
 
 
 @cache
-def _structure_picture(einsum: Einsum) -> Picture | str:
-    """The picture of a structure, its path relative; or why there is none."""
-    try:
-        d = picture_dimension(einsum)
-        diagram = Diagram.of(einsum, d, d)
-    except EinsearchError as error:
-        return str(error)
-    own = content_id("structure", str(einsum))
-    return Picture(
-        id=own, name="structure.svg", path=Path(f"structure-{own}.svg"), draws=partial(render, diagram, "svg")
-    )
+def _drawings(candidate: str) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
+    """The same of a candidate's JSON, the paths relative: a candidate is read once, not at every refresh."""
+    sites: dict[Einsum, list[str]] = {}
+    for site, einsum in Candidate.from_json(json.loads(candidate)).by_site.items():
+        sites.setdefault(einsum, []).append(site)
+    drawings, missing = [], []
+    for einsum, names in sites.items():
+        what = "structure" if len(sites) == 1 else f"structure of {' '.join(names)}"
+        try:
+            Diagram(einsum.structure)
+        except EinsearchError as error:
+            missing.append(f"the {what}: {error}")
+            continue
+        own = content_id("structure", str(einsum))
+        path = Path(f"structure-{own}.svg")
+        drawings.append(Picture(id=own, name=f"{what}.svg", path=path, draws=partial(_draw_structure, einsum)))
+    return tuple(drawings), tuple(missing)
+
+
+def _draw_structure(einsum: Einsum) -> bytes:
+    d = picture_dimension(einsum)
+    return render(Diagram.of(einsum, d, d), "svg")
 
 
 def _curve_picture(curve: Curve, around: Surroundings) -> list[Picture]:
