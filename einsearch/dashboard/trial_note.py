@@ -55,8 +55,8 @@ def trial_note(
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table, left-aligned; the texts are cells already."""
-    lines = [head, (":--",) * len(head), *rows]
-    return "\n".join("| " + f"{_APART} | ".join(line) + " |" for line in lines)
+    first, *others = ("| " + f"{_APART} | ".join(line) + " |" for line in (head, *rows))
+    return "\n".join([first, "|" + " :-- |" * len(head), *others])
 
 
 def standing(trial: TrialRow) -> str:

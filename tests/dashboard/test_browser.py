@@ -1,15 +1,20 @@
 """The pages of a study that was really trained, in a browser, from a server that is a process of its own."""
 
+import json
 import re
 import select
 import shutil
 import signal
+import subprocess
+import sys
 import time
 import urllib.request
+from threading import Thread
 
 import pytest
 
 from einsearch.dashboard.figures import FIGURES
+from einsearch.dashboard.server import listen
 from einsearch.store import Store
 
 
@@ -48,7 +53,7 @@ def test_the_pages_show_the_study(runs, start, browse):
     assert study == f"{home}dashboard/studies/{row.id}"
     kronecker = curves["Kronecker"]
     said = {
-        f"{home}dashboard": ["tiny (id=1)", "/dashboard/studies/1"],
+        f"{home}dashboard": ["1. tiny", "Direction: MAXIMIZE"],
         study: [*(title for title, _ in FIGURES.values()), "dense frontier", "compute multiplier", "rung 1", "History"],
         f"{study}/note": ["reached validation loss", "Leaders", "Dense runs and finals", "Kronecker"],
         f"{study}/trials?numbers={kronecker.trial.number}": [
@@ -66,6 +71,8 @@ def test_the_pages_show_the_study(runs, start, browse):
         assert f"{home}static/bundle.js" in page.asked_for
         assert [url for url in page.asked_for if not url.startswith(home)] == []
         if "numbers=" in address:
+            cells = {cell.strip() for cell in re.findall(r"<td[^>]*>([^<]*)</td>", page.dom)}
+            assert {"(0.5|0.5|0|0.5|0.5|0|0)", "0.5, 1, 0.5", "width 16, depth 1", "a8 b8 d4 e4"} <= cells
             pictures = set(re.findall(r"/artifacts/\d+/\d+/[0-9a-f-]+", page.dom))
             assert len(pictures) == 2
             assert {f"{home}{picture[1:]}" for picture in pictures} <= set(page.asked_for)
@@ -73,13 +80,49 @@ def test_the_pages_show_the_study(runs, start, browse):
     assert len(list((runs / "tiny" / "dashboard").glob("*.svg"))) == 2
 
 
-def test_that_these_checks_can_fail(browse, tmp_path, start, runs):
-    home = address_of(start("tiny")).partition("dashboard/")[0]
-    bad = tmp_path / "bad.html"
-    bad.write_text(f"<script>missing()</script><img src='{home}favicon.ico'>")
-    page = browse(bad.as_uri())
-    assert "Uncaught" in page.log
-    assert "FIGURES" not in page.dom
+def test_that_these_checks_can_fail(browse):
+    page = b"<script>missing()</script><img src='http://localhost:1/elsewhere.png'>"
+
+    def bad(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/html")])
+        return [page]
+
+    with listen("127.0.0.1", None, bad) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        found = browse(server.address)
+        server.shutdown()
+    assert "Uncaught" in found.log
+    assert "http://localhost:1/elsewhere.png" in found.asked_for
+
+
+@pytest.mark.slow  # in parts: test_pages_follow_the_store, and the one of a finished study above
+def test_a_study_is_followed_while_it_runs(tiny_study, start, tmp_path):
+    text = tiny_study.read_text()
+    tiny_study.write_text(text.replace("budget: 2e8", "budget: 7e8").replace("6.4e7", "5e8"))
+    command = [sys.executable, "-m", "einsearch", "run", tiny_study, "--workers", "1", "--device", "cpu", "--quiet"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as run:
+        deadline = time.monotonic() + 300
+        while not has_study(tmp_path / "runs" / "einsearch.db"):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        home = address_of(start("--every", "0.5")).partition("dashboard/")[0]
+        seen = []
+        while "finished" not in seen:
+            assert time.monotonic() < deadline
+            shown = json.loads(get(f"{home}api/studies/1"))
+            (state,) = (each["value"] for each in shown["user_attrs"] if each["key"] == "state")
+            seen += [state] if state not in seen else []
+            time.sleep(0.2)
+    assert run.returncode == 0
+    assert seen[-2:] == ["running", "finished"]
+    assert [trial["state"] for trial in shown["trials"]] == ["Complete"] * 4
+
+
+def has_study(path):
+    if not path.exists():
+        return False
+    with Store.open(f"sqlite:///{path}") as store:
+        return bool(store.studies())
 
 
 def test_pages_follow_the_store_and_ctrl_c_ends_the_server(runs, start):
