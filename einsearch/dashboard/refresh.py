@@ -43,7 +43,9 @@ class Refresher:
         self._seen: dict[int, object] = {}
         self._shown: dict[int, ShownStudy] = {}
         self._made: dict[int, dict[int, _Made]] = defaultdict(dict)
+        self._warned: set[int] = set()
         self.warnings: list[str] = []
+        """What a person should know of the studies, said once each."""
 
     def refresh(self) -> bool:
         """Read what changed and show it; whether anything did. Studies that were deleted are shown no more."""
@@ -97,7 +99,8 @@ class Refresher:
             figures=figures(data, summary),
             facts={"state": "interrupted" if silent is not None else study.state},
         )
-        if (warning := beyond_limit(data)) and not (before and len(before.trials) == len(self._shown[study.id].trials)):
+        if (warning := beyond_limit(data)) and study.id not in self._warned:
+            self._warned.add(study.id)
             self.warnings.append(warning)
 
     def _trials(self, data: StudyData, around: Surroundings) -> list[ShownTrial]:

@@ -12,6 +12,8 @@ from einsearch.dashboard.figures import FIGURES, HEIGHT
 from einsearch.dashboard.pages import application
 from einsearch.dashboard.view import Note
 from einsearch.report.text import flops_text
+from einsearch.space.candidate import Candidate
+from einsearch.space.parse import parse
 from einsearch.store import Store
 
 
@@ -234,6 +236,33 @@ def test_a_study_that_is_deleted_is_shown_no_more(shown):
     assert shown.refresher.refresh()
     assert shown.view.get_all_studies() == []
     assert not shown.refresher.refresh()
+
+
+def test_beyond_the_limit_it_is_said_once_and_in_the_note(shown, monkeypatch):
+    monkeypatch.setattr("einsearch.dashboard.study_note.MOST_TRIALS", 3)
+    assert shown.refresher.warnings == []
+    epoch = shown.store.acquire_lease(shown.study.id, owner="host:1:0", alive=lambda _owner: None)
+    for state in ("stopped", "finished"):
+        shown.store.set_study_state(shown.study.id, epoch, state, seconds=1.0)
+        assert shown.refresher.refresh()
+    warning = "tiny has 4 candidates; beyond 3 these pages are slow. Its report stays quick: einsearch report tiny"
+    assert shown.refresher.warnings == [warning]
+    assert f"**{warning}**" in shown.study.note.body
+
+
+def test_every_structure_of_a_candidate_is_drawn(shown):
+    shape = Candidate.from_json(shown.store.trials(shown.study.id)[1].candidate).shape
+    sites = {"attention": parse("btt"), "ffn": parse("low-rank(1/2)")}
+    candidate = json.dumps(Candidate.of_sites(sites, shape).to_json())
+    with shown.store._write() as connection:
+        connection.exec_driver_sql("UPDATE es_trial SET candidate = ? WHERE number = 1", (candidate,))
+        connection.exec_driver_sql("UPDATE es_study SET seconds = seconds + 1")
+    shown.refresher.refresh()
+    trial = shown.study.trials[0]
+    names = ["structure of attention", "structure of ffn", "curve"]
+    assert [picture.name for picture in trial.pictures] == [f"{name}.svg" for name in names]
+    assert all(f"![{name}](/artifacts/" in trial.note.body for name in names)
+    assert len({picture.draws() for picture in trial.pictures}) == 3
 
 
 def test_a_version_grows_with_the_text_alone():
