@@ -20,6 +20,7 @@ COMMANDS = {
     "attach": "Follow the output of a submitted study, from its beginning; Ctrl-C detaches.",
     "stop": "Ask a submitted study to stop: running trials write checkpoints, and submitting it again continues it.",
     "report": "Write a study's report; it needs no training and no network.",
+    "dashboard": "Show studies in optuna-dashboard with notes, pictures and figures, also while they run.",
     "show": "Show a trial: structure, sizes, costs, curve, what it ran on and how it ended.",
     "export": "Write a trial to a folder: its structures, its trained weights and how to use them.",
     "train": "Train one candidate and print its curve. The same command continues an interrupted one.",

@@ -28,16 +28,21 @@ def budget_parts(data: StudyData) -> tuple[BudgetPart, ...]:
     spent: Counter[str] = Counter()
     for segment in data.segments:
         if segment.state == "done":
-            spent[_purpose(trials[segment.trial_id], segment, rungs)] += segment.flops
+            spent[purpose(trials[segment.trial_id], segment, rungs)] += segment.flops
         else:
             spent["lost" if segment.state == "lost" else "in flight"] += segment.flops
-    order = ["dense ladder", *(f"search to rung {n}" for n in range(len(rungs) + 1)), "finals", "in flight"]
-    parts = [BudgetPart(name, spent[name]) for name in order if spent[name]]
+    parts = [BudgetPart(name, spent[name]) for name in (*purposes(rungs), "in flight") if spent[name]]
     unused = max(data.study.budget - spent.total(), 0)
     return (*parts, BudgetPart("lost", spent["lost"]), BudgetPart("unused", unused))
 
 
-def _purpose(trial: TrialRow, segment: SegmentRow, rungs: tuple[int, ...]) -> str:
+def purposes(rungs: tuple[int, ...]) -> tuple[str, ...]:
+    """All that FLOPs are spent on, in the order of a study."""
+    return ("dense ladder", *(f"search to rung {n}" for n in range(len(rungs) + 1)), "finals")
+
+
+def purpose(trial: TrialRow, segment: SegmentRow, rungs: tuple[int, ...]) -> str:
+    """Which part of the budget a settled segment belongs to."""
     if trial.kind == "ladder":
         return "dense ladder"
     if trial.kind == "final":

@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 from einsearch.files import replace_file
 from einsearch.report import text
 from einsearch.report.budget_figure import budget_figure
+from einsearch.report.facts import study_facts
 from einsearch.report.leader_figures import multiplier_figure, taxonomy_figure
 from einsearch.report.loss_figure import loss_figure
 from einsearch.report.study_data import StudyData
@@ -67,7 +68,7 @@ def render_html(data: StudyData) -> str:
         summary=summary,
         leaders=summary.leaders[:_LISTED],
         unlisted=max(len(summary.leaders) - _LISTED, 0),
-        facts=_facts(data, summary),
+        facts=study_facts(data, summary),
         figures=list(_figures(data, summary)),
         reused=sum(curve.trial.reused_from is not None for curve in data.curves),
         failed=[curve.trial for curve in data.curves if curve.trial.state == "failed"],
@@ -77,24 +78,6 @@ def render_html(data: StudyData) -> str:
         settings=_settings(data.study),
         plotly_js=Markup(get_plotlyjs()),
     )
-
-
-def _facts(data: StudyData, summary: Summary) -> list[tuple[str, str]]:
-    study = data.study
-    ladder = sum(curve.trial.kind == "ladder" for curve in data.curves)
-    facts = [
-        ("state", study.state),
-        ("begun", f"{study.created_at:%Y-%m-%d %H:%M} UTC"),
-        ("candidates", f"{len(data.curves) - ladder} begun, {len(summary.leaders)} ranked"),
-        ("dense runs", str(ladder)),
-        ("budget", f"{text.flops_text(study.budget)} FLOPs"),
-        ("spent", text.percent_text(study.spent / study.budget)),
-        ("lost", text.percent_text(study.lost / study.budget)),
-        ("unused", text.percent_text(study.free / study.budget)),
-    ]
-    if study.seconds:  # 0 until a driver stops
-        facts.append(("wall-clock", text.duration_text(study.seconds)))
-    return facts
 
 
 def _figures(data: StudyData, summary: Summary) -> Iterator[_Figure]:

@@ -26,6 +26,9 @@ from einsearch.report.style import (
 )
 from einsearch.store import Curve
 
+_MOST_TOLD = 300
+"""Grey curves that say what they are under the pointer; the text of a thousand would outweigh the page."""
+
 
 def loss_figure(data: StudyData, leaders: Sequence[Leader]) -> go.Figure:
     """Validation loss against training FLOPs of all trials; the frontier and the first five leaders stand out."""
@@ -70,6 +73,7 @@ def _add_others(
     plot: go.Figure, data: StudyData, curves: Sequence[Curve], lines: Mapping[int, list[tuple[int, float]]]
 ) -> None:
     """One trace for all of them, so that a study of a thousand trials still draws."""
+    told = len(curves) <= _MOST_TOLD
     x: list[int | None] = []
     y: list[float | None] = []
     hover: list[str] = []
@@ -77,19 +81,19 @@ def _add_others(
         for flops, loss in lines[curve.trial.id]:
             x.append(flops)
             y.append(loss)
-            hover.append(point_hover(data, curve, flops, loss))
+            hover.append(point_hover(data, curve, flops, loss) if told else "")
         x.append(None)
         y.append(None)
         hover.append("")
-    if hover:
+    if x:
         plot.add_scatter(
             x=x,
             y=y,
             mode="lines+markers",
             line={"color": FAINT, "width": 1},
             marker={"size": 3},
-            hovertext=hover,
-            hoverinfo="text",
+            hovertext=hover if told else None,
+            hoverinfo="text" if told else "skip",
             name="other candidates",
         )
 

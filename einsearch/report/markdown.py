@@ -21,12 +21,12 @@ _COLUMNS = (
 def write_markdown(data: StudyData) -> str:
     """The finding and a table of the ten best with dense at the best one's compute."""
     summary = summarize(data)
-    lines = [f"# {data.study.name}", "", _plain(summary.finding)]
+    lines = [f"# {data.study.name}", "", plain(summary.finding)]
     if summary.leaders:
         rows = [_COLUMNS, ("---",) * len(_COLUMNS), *map(_row, summary.leaders[:_ROWS])]
         if summary.dense:
             rows.append(_dense_row(summary.dense))
-        lines += ["", *("| " + " | ".join(map(_cell, row)) + " |" for row in rows)]
+        lines += ["", *("| " + " | ".join(map(cell, row)) + " |" for row in rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -90,12 +90,13 @@ def _dense_row(dense: DenseReference) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _cell(text: str) -> str:
-    return _plain(text).replace("|", "\\|")
+def cell(text: str) -> str:
+    """Text as it may stand in a cell of a Markdown table."""
+    return plain(text).replace("|", "\\|")
 
 
-def _plain(text: str) -> str:
-    """One line, without the characters that Markdown and the HTML in it would act upon."""
+def plain(text: str) -> str:
+    """Text on one line, without the characters that Markdown and the HTML in it would act upon."""
     for character in "\\`*_<>[]":
         text = text.replace(character, "\\" + character)
     return " ".join(text.split())

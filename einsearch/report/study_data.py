@@ -29,5 +29,10 @@ def read_study(store_url: str, name: str) -> StudyData:
     Raises EinsearchError where there is no such store or no study of that name.
     """
     with Store.open(store_url, create=False) as store:
-        study = store.study(name)
-        return StudyData(study, tuple(store.curves(study.id)), tuple(store.segments(study.id)))
+        return snapshot(store, store.study(name).id)
+
+
+def snapshot(store: Store, study_id: int) -> StudyData:
+    """The same from an open store. Raises EinsearchError where there is no such study."""
+    study, curves, segments = store.snapshot(study_id)
+    return StudyData(study, tuple(curves), tuple(segments))

@@ -19,7 +19,7 @@ from einsearch.frontier import Frontier
 from einsearch.search.suggest import distributions, quiet_optuna
 from einsearch.search.trials import rung_losses
 from einsearch.space.search_space import SearchSpace
-from einsearch.store import Curve
+from einsearch.store import Curve, TrialRow
 from einsearch.store.engine import BUSY_SECONDS, parse_url
 
 _KEY = "einsearch:key"
@@ -67,10 +67,7 @@ class OptunaMirror:
 
     def _sync_one(self, curve: Curve, frontier: Frontier, final: bool, may_end: bool) -> None:
         trial = curve.trial
-        scores = {
-            rung: frontier.multiplier(flops // trial.flops_per_step * trial.flops_per_step, loss).value
-            for rung, (flops, loss) in enumerate(zip(self._rungs, rung_losses(curve, self._rungs), strict=False))
-        }
+        scores = rung_multipliers(curve, self._rungs, frontier)
         state = _STATES.get(trial.state, TrialState.PRUNED if final else TrialState.RUNNING)
         if not may_end:
             state = TrialState.RUNNING
@@ -88,7 +85,7 @@ class OptunaMirror:
             params=curve.trial.suggestion["params"],
             distributions=self._distributions,
             intermediate_values=scores,
-            user_attrs=_attributes(curve),
+            user_attrs=attributes(curve.trial),
         )
         trial_id = self._storage.create_new_trial(self._study_id, template_trial=frozen)
         return _Shown(trial_id, state, set(scores))
@@ -103,8 +100,17 @@ class OptunaMirror:
             shown.state = state
 
 
-def _attributes(curve: Curve) -> dict[str, Any]:
-    trial = curve.trial
+def rung_multipliers(curve: Curve, rungs: Sequence[int], frontier: Frontier) -> dict[int, float]:
+    """The compute multiplier at every rung that a trial completed. Raises ValueError on an empty frontier."""
+    step_flops = curve.trial.flops_per_step
+    return {
+        rung: frontier.multiplier(flops // step_flops * step_flops, loss).value
+        for rung, (flops, loss) in enumerate(zip(rungs, rung_losses(curve, rungs), strict=False))
+    }
+
+
+def attributes(trial: TrialRow) -> dict[str, Any]:
+    """What Optuna shows of a trial beside its parameters."""
     taxonomy = trial.facts["taxonomy"]
     return {
         _KEY: trial.key,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import signal
 import socket
@@ -27,17 +26,12 @@ from einsearch.search.backend import Backend
 from einsearch.search.config import StudyConfig, write_flops
 from einsearch.search.driver import Driver, Mirror, Observer
 from einsearch.search.mirror import OptunaMirror, delete_mirror
+from einsearch.search.place import RUNS, default_store_url
 from einsearch.search.plan import Plan, make_plan
 from einsearch.space.space_file import load_space
 from einsearch.store import Curve, Store, StudyRow
 
-RUNS = Path("runs")
-"""Where studies are kept when nothing else is said: store, data cache, checkpoints, reports."""
-
-
-def default_store_url(runs: Path) -> str:
-    """EINSEARCH_STORE, or a SQLite file in the runs folder."""
-    return os.environ.get("EINSEARCH_STORE") or f"sqlite:///{runs / 'einsearch.db'}"
+__all__ = ["RUNS", "Study", "default_store_url", "is_alive", "stored_config", "this_process"]
 
 
 class _Silent:

@@ -4,13 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import select
-
-from einsearch.errors import EinsearchError
 from einsearch.store.engine import Database
 from einsearch.store.ledger import read_segments
 from einsearch.store.rows import SegmentRow, StudyRow, TrialRow
-from einsearch.store.schema import es_study
+from einsearch.store.studies import read_study
 from einsearch.store.trials import read_trials
 
 
@@ -32,10 +29,7 @@ class Audits(Database):
     def audit(self, study_id: int) -> Audit:
         """Add the segments up again and compare with counters, budget and trials."""
         with self._read() as connection:
-            row = connection.execute(select(es_study).where(es_study.c.id == study_id)).one_or_none()
-            if row is None:
-                raise EinsearchError(f"there is no study with id {study_id} in {self.url}")
-            study = StudyRow(**row._mapping)
+            study = read_study(connection, study_id, self.url)
             segments = read_segments(connection, study_id)
             trials = read_trials(connection, study_id)
         sums = {"spent": 0, "lost": 0, "reserved": 0}

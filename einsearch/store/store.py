@@ -1,17 +1,20 @@
 """The store: one open database, its parts one mixin each."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from einsearch.store.audit import Audits
+from einsearch.store.curves import read_points
 from einsearch.store.engine import make_engine, parse_url, prepare_sqlite, shown
 from einsearch.store.leases import Leases
-from einsearch.store.ledger import Ledger
+from einsearch.store.ledger import Ledger, read_segments
 from einsearch.store.mending import Mending
 from einsearch.store.migrate import bring_to_head
-from einsearch.store.rows import Curve
-from einsearch.store.studies import Studies
-from einsearch.store.trials import Trials
+from einsearch.store.rows import Curve, Point, SegmentRow, StudyRow, TrialRow
+from einsearch.store.schema import es_trial
+from einsearch.store.studies import Studies, read_study
+from einsearch.store.trials import Trials, read_trials
 
 
 class Store(Studies, Leases, Trials, Ledger, Mending, Audits):
@@ -42,21 +45,19 @@ class Store(Studies, Leases, Trials, Ledger, Mending, Audits):
 
     def curves(self, study_id: int) -> list[Curve]:
         """The trials of a study in the order of their numbers, with their points and measured speed."""
-        points = self.points(study_id)
-        work: dict[int, tuple[int, float]] = {}
-        for segment in self.segments(study_id):
-            if segment.state == "done":
-                tokens, seconds = work.get(segment.trial_id, (0, 0.0))
-                work[segment.trial_id] = (tokens + (segment.tokens or 0), seconds + (segment.seconds or 0.0))
-        return [
-            Curve(
-                trial=trial,
-                points=tuple(points.get(trial.id, ())),
-                tokens=work.get(trial.id, (0, 0.0))[0],
-                seconds=work.get(trial.id, (0, 0.0))[1],
-            )
-            for trial in self.trials(study_id)
-        ]
+        return self.snapshot(study_id)[1]
+
+    def snapshot(self, study_id: int) -> tuple[StudyRow, list[Curve], list[SegmentRow]]:
+        """A study, its curves and its segments, all of one moment, also while a driver writes.
+
+        Raises EinsearchError where there is no such study.
+        """
+        with self._read() as connection:
+            study = read_study(connection, study_id, self.url)
+            segments = read_segments(connection, study_id)
+            points = read_points(connection, es_trial.c.study_id == study_id)
+            trials = read_trials(connection, study_id)
+        return study, _curves(trials, points, segments), segments
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -72,3 +73,22 @@ class Store(Studies, Leases, Trials, Ledger, Mending, Audits):
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
+
+
+def _curves(
+    trials: Iterable[TrialRow], points: Mapping[int, Sequence[Point]], segments: Iterable[SegmentRow]
+) -> list[Curve]:
+    work: dict[int, tuple[int, float]] = {}
+    for segment in segments:
+        if segment.state == "done":
+            tokens, seconds = work.get(segment.trial_id, (0, 0.0))
+            work[segment.trial_id] = (tokens + (segment.tokens or 0), seconds + (segment.seconds or 0.0))
+    return [
+        Curve(
+            trial=trial,
+            points=tuple(points.get(trial.id, ())),
+            tokens=work.get(trial.id, (0, 0.0))[0],
+            seconds=work.get(trial.id, (0, 0.0))[1],
+        )
+        for trial in trials
+    ]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from einsearch.errors import EinsearchError
@@ -93,3 +93,11 @@ class Studies(Database):
                         f"{LEASE_TIMEOUT:.0f} s"
                     )
             connection.execute(delete(es_study).where(es_study.c.id == study_id))
+
+
+def read_study(connection: Connection, study_id: int, url: str) -> StudyRow:
+    """The study with this id; EinsearchError, which names the store's `url`, if it is missing."""
+    row = connection.execute(select(es_study).where(es_study.c.id == study_id)).one_or_none()
+    if row is None:
+        raise EinsearchError(f"there is no study with id {study_id} in {url}")
+    return StudyRow(**row._mapping)

@@ -5,6 +5,7 @@ import pytest
 from einsearch.report.budget_figure import budget_figure
 from einsearch.report.leader_figures import multiplier_figure, taxonomy_figure
 from einsearch.report.loss_figure import loss_figure
+from einsearch.report.spending_figure import spending_figure
 from einsearch.report.style import LEADER_COLOURS, LEADER_DASHES, LEADER_MARKERS, plain_ticks, power_ticks
 from einsearch.report.summary import summarize
 
@@ -13,6 +14,7 @@ FIGURES = {
     "multiplier": lambda data, summary: multiplier_figure(summary.leaders),
     "taxonomy": lambda data, summary: taxonomy_figure(summary.leaders),
     "budget": lambda data, summary: budget_figure(summary.budget),
+    "spending": lambda data, summary: spending_figure(data),
 }
 
 
@@ -80,6 +82,28 @@ def test_the_budget_is_a_stack(full):
     ends = [bar.base[0] + bar.x[0] for bar in bars]
     assert [bar.base[0] for bar in bars] == pytest.approx([0, *ends[:-1]])
     assert ends[-1] == pytest.approx(1)
+
+
+def test_spending_ends_at_what_was_booked(full):
+    traces = spending_figure(full).data
+    assert [trace.name for trace in traces] == [
+        "dense ladder", "search to rung 0", "search to rung 1", "search to rung 2", "lost"
+    ]  # fmt: skip
+    parts = {part.name: part.flops for part in summarize(full).budget}
+    assert {trace.name: trace.y[-1] for trace in traces} == {trace.name: parts[trace.name] for trace in traces}
+    assert all(list(trace.y) == sorted(trace.y) and trace.y[0] == 0 for trace in traces)
+    assert list(traces[0].x) == sorted(traces[0].x)
+
+
+def test_a_thousand_curves_say_nothing_under_the_pointer(recorder, monkeypatch):
+    monkeypatch.setattr("einsearch.report.loss_figure._MOST_TOLD", 1)
+    recorder.dense()
+    for width in (16, 32):
+        recorder.search(width=width)
+    data = recorder.data()
+    grey = loss_figure(data, []).data[0]
+    assert (grey.name, grey.hoverinfo, grey.hovertext) == ("other candidates", "skip", None)
+    assert len([flops for flops in grey.x if flops is not None]) == 12
 
 
 def test_ticks():

@@ -113,3 +113,15 @@ def test_json_is_strict_on_every_database(store):
     with pytest.raises(Exception, match="not JSON compliant"):
         store.create_study(name="s", config={"x": float("nan")}, protocol={}, protocol_id="p", budget=1)
     assert store.studies() == []
+
+
+def test_a_snapshot_is_a_study_with_its_curves_and_segments(driver):
+    trial = driver.add()
+    driver.settle(driver.reserved(trial))
+    study, curves, segments = driver.store.snapshot(driver.study.id)
+    assert study == driver.store.study(driver.study.name)
+    assert segments == driver.store.segments(driver.study.id)
+    assert curves == driver.store.curves(driver.study.id)
+    assert [(curve.trial, curve.tokens, curve.seconds) for curve in curves] == [(driver.trial(trial), 640, 1.5)]
+    with pytest.raises(EinsearchError, match="there is no study with id 99 in "):
+        driver.store.snapshot(99)
