@@ -112,15 +112,15 @@ class Build:
         )
         for step in stage.steps:
             for flag in step.flags.values():
-                if match := re.search(r"(?:^|from=)([a-z-]+)(?:,|$)", flag):
-                    if match[1] in by_name and match[1] not in done:
-                        self._stage(by_name[match[1]], done)
+                match = re.search(r"(?:^|from=)([a-z-]+)(?:,|$)", flag)
+                if match and match[1] in by_name and match[1] not in done:
+                    self._stage(by_name[match[1]], done)
             match step.instruction:
                 case "ARG":
                     environment |= _assignments(step.text) | self.arguments
                 case "ENV":
-                    values = _assignments(step.text)
-                    environment |= {k: self._below(v.replace("${PATH}", environment["PATH"])) for k, v in values.items()}
+                    for name, value in _assignments(step.text).items():
+                        environment[name] = self._below(value.replace("${PATH}", environment["PATH"]))
                 case "WORKDIR":
                     workdir = step.text
                     self._path(workdir).mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ class Build:
 
     def _below(self, text: str) -> str:
         """The text with the image's own absolute paths put below the folder."""
-        return re.sub(r"(?<![\w./$}])/(opt|build|pins|work|storage|usr/local/bin/einsearch)\b", rf"{self.folder}/\1", text)
+        return re.sub(r"(?<![\w./$}])/(opt|build|pins|work|storage)\b", rf"{self.folder}/\1", text)
 
     def _copy(self, step: Step, workdir: str) -> None:
         *sources, target = step.words
@@ -168,7 +168,8 @@ class Build:
         subprocess.run(
             ["sh", "-ec", self._below(step.text)],
             cwd=self._path(workdir),
-            env=kept | environment | {"PATH": path},
+            # Compiled files are for speed at the start of a container; here they would cost more than all the rest.
+            env=kept | environment | {"PATH": path, "PIP_NO_COMPILE": "1"},
             check=True,
         )
 

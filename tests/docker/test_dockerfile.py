@@ -112,7 +112,8 @@ def test_no_secret_is_in_a_layer() -> None:
 
 
 def test_the_context_holds_the_project_and_nothing_else() -> None:
-    for path in ("docker/secrets/ray_token", "runs/einsearch.db", ".git/config", "tests/conftest.py", ".venv/pyvenv.cfg"):
+    outside = ("docker/secrets/ray_token", "runs/einsearch.db", ".git/config", "tests/conftest.py", ".venv/pyvenv.cfg")
+    for path in outside:
         assert ignored(Path(path)), path
     assert ignored(Path("einsearch/__pycache__/errors.cpython-311.pyc"))
     names = {str(path.relative_to(ROOT)) for path in context_files("einsearch")}

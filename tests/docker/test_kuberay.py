@@ -33,7 +33,8 @@ PODS = dict(templates(CLUSTER))
 
 
 def as_pod(template: dict[str, Any]) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"] | {"name": "x"}, "spec": template["spec"]}
+    metadata = template["metadata"] | {"name": "x"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
 def check(document: dict[str, Any]) -> None:
