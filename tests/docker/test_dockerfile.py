@@ -89,6 +89,7 @@ def test_requirements_agree_and_hold_what_a_cluster_needs() -> None:
     cuda = pins(FOLDER / "requirements-cuda.txt")
     assert not base.keys() & cluster.keys()
     assert not cuda.keys() & (base | cluster).keys()
+    assert pins(FOLDER / "requirements-build.txt").items() <= base.items()
     assert {"ray", "psycopg", "psycopg-binary", "optuna-dashboard"} <= cluster.keys()
     developers = pins(ROOT / "requirements-dev.txt")
     differ = {name for name in cluster.keys() & developers.keys() if cluster[name] != developers[name]}
