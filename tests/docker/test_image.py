@@ -13,10 +13,12 @@ pytestmark = pytest.mark.slow
 
 INSTALLED = """\
 import importlib.metadata as m, json
+found = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in m.distributions()}
+# Only now: Ray puts packages of its own on the path.
 import einsearch.cli.main, optuna_dashboard, psycopg, ray, torch
 from einsearch.kernels.btt import reference
 from einsearch.search_spaces import __path__ as spaces
-print(json.dumps({d.metadata["Name"].lower().replace("_", "-"): d.version for d in m.distributions()}))
+print(json.dumps(found))
 """
 
 
