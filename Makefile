@@ -5,13 +5,19 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test lint docs install install-dev clean
+.PHONY: run test test-images lint docs install install-dev clean
 
 run: install
 	$(BIN)/einsearch run $(ARGS)
 
 test: install-dev lint
 	$(BIN)/python -m pytest -n 2
+
+# The images without an engine: the Dockerfile's own steps in a folder, and the SLURM script on what they made.
+# torch comes from pip's usual index here: TORCH_INDEX=https://download.pytorch.org/whl/cpu is what the images take.
+test-images: export TORCH_INDEX ?= $(shell $(BIN)/python -c 'from pip._internal.models.index import PyPI; print(PyPI.simple_url)')
+test-images: install-dev
+	$(BIN)/python -m pytest -n 0 -m slow tests/docker
 
 install: $(VENV)/.installed
 
