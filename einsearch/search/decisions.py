@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from einsearch.proxy.flops import flops_per_step, parameter_count
 from einsearch.search.facts import facts_of
 from einsearch.search.rungs import Standing, best_paused, promotable
@@ -51,7 +53,10 @@ class Decisions:
     def _new_trial(self) -> TrialRow | None:
         if self._space_exhausted or self._state.free() < self._state.plan.rungs[0]:
             return None
-        proposal = self._suggester.next(observations(self._state.curves, self._state.plan.rungs, self._state.frontier))
+        with self._state.times("suggestions"):
+            proposal = self._suggester.next(
+                observations(self._state.curves, self._state.plan.rungs, self._state.frontier)
+            )
         if proposal is None:
             self._space_exhausted = True
             return None
@@ -60,19 +65,19 @@ class Decisions:
 
     def _add(self, candidate: Candidate, kind: str, suggestion: Suggestion | None) -> TrialRow:
         protocol = self._state.config.protocol
-        trial = self._state.store.add_trial(
-            self._state.study.id,
-            self._state.epoch,
-            key=candidate.key,
-            seed=self._state.config.seed,
-            kind=kind,
-            candidate=candidate.to_json(),
-            label=candidate.label,
-            flops_per_step=flops_per_step(candidate, protocol.context, protocol.batch),
-            parameters=parameter_count(candidate, protocol.context, protocol.weight_normalization),
-            facts=facts_of(candidate, protocol.context, protocol.weight_normalization),
-            suggestion=suggestion.to_json() if suggestion else None,
-        )
+        values: dict[str, Any] = {
+            "key": candidate.key,
+            "seed": self._state.config.seed,
+            "kind": kind,
+            "candidate": candidate.to_json(),
+            "label": candidate.label,
+            "flops_per_step": flops_per_step(candidate, protocol.context, protocol.batch),
+            "parameters": parameter_count(candidate, protocol.context, protocol.weight_normalization),
+            "facts": facts_of(candidate, protocol.context, protocol.weight_normalization),
+            "suggestion": suggestion.to_json() if suggestion else None,
+        }
+        with self._state.times("books"):
+            trial = self._state.store.add_trial(self._state.study.id, self._state.epoch, **values)
         self._state.put(Curve(trial=trial))
         return trial
 

@@ -144,7 +144,8 @@ class Driver:
             self.engine_seconds += time.process_time() - began
             if not self.state.running:
                 break
-            events = self._executor.poll(_TICK)
+            with self.state.times("waiting"):
+                events = self._executor.poll(_TICK)
             began = time.process_time()
             for event in self._in_order(events):
                 self._handle(event)
@@ -154,7 +155,7 @@ class Driver:
             self._tick()
             self.engine_seconds += time.process_time() - began
         finished = not self._stopping
-        self._mirror.sync(self.state.curves, self.state.frontier, final=finished)
+        self._sync_mirror(final=finished)
         state = "finished" if finished else "stopped"
         self.state.store.set_study_state(self.state.study.id, self.state.epoch, state, seconds=self.seconds)
         self._observer.update(self)
@@ -166,7 +167,8 @@ class Driver:
         for slot in self._executor.slots:
             if slot in self.state.running:
                 continue
-            trial = self._decisions.next_trial()
+            with self.state.times("decisions"):
+                trial = self._decisions.next_trial()
             if trial is None:
                 break
             self._begin(slot, trial)
@@ -207,25 +209,32 @@ class Driver:
             updates = [
                 (r.segment.id, r.progress.step, r.progress.loss) for r in self.state.running.values() if r.progress
             ]
-            self.state.store.progress(self.state.study.id, self.state.epoch, updates)
+            with self.state.times("books"):
+                self.state.store.progress(self.state.study.id, self.state.epoch, updates)
         if now - self._mirror_at >= _MIRROR_EVERY:
             self._mirror_at = now
-            self._mirror.sync(self.state.curves, self.state.frontier, final=False)
-        self._observer.update(self)
+            self._sync_mirror(final=False)
+        with self.state.times("display"):
+            self._observer.update(self)
+
+    def _sync_mirror(self, *, final: bool) -> None:
+        with self.state.times("mirror"):
+            self._mirror.sync(self.state.curves, self.state.frontier, final=final)
 
     # Work.
 
     def _begin(self, slot: str, trial: TrialRow) -> None:
         target = self.state.target(trial)
         end = min(target, trial.step + max(1, self.state.plan.segment // trial.flops_per_step))
-        reserved = self.state.store.reserve(
-            trial.id,
-            self.state.epoch,
-            start_step=trial.step,
-            end_step=end,
-            flops=(end - trial.step) * trial.flops_per_step,
-            worker=slot,
-        )
+        with self.state.times("books"):
+            reserved = self.state.store.reserve(
+                trial.id,
+                self.state.epoch,
+                start_step=trial.step,
+                end_step=end,
+                flops=(end - trial.step) * trial.flops_per_step,
+                worker=slot,
+            )
         if reserved is None:
             raise RuntimeError(f"trial {trial.id} was chosen although the budget does not hold its next rung")
         self.state.change(trial, state="running")
@@ -271,21 +280,22 @@ class Driver:
             "implementations": list(result.implementations),
             "statistics": result.statistics,
         }
-        self.state.store.settle(
-            run.segment.id,
-            self.state.epoch,
-            end_step=result.end,
-            flops=flops,
-            seconds=result.seconds,
-            tokens=result.tokens,
-            points=points,
-            checkpoint=checkpoint,
-            environment=environment,
-            peak_memory_bytes=result.peak_memory_bytes,
-            state=state,
-            rung=rung,
-            reason=result.failure,
-        )
+        with self.state.times("books"):
+            self.state.store.settle(
+                run.segment.id,
+                self.state.epoch,
+                end_step=result.end,
+                flops=flops,
+                seconds=result.seconds,
+                tokens=result.tokens,
+                points=points,
+                checkpoint=checkpoint,
+                environment=environment,
+                peak_memory_bytes=result.peak_memory_bytes,
+                state=state,
+                rung=rung,
+                reason=result.failure,
+            )
         self.state.change(
             trial,
             state=state,

@@ -11,6 +11,7 @@ from typing import Any
 from einsearch.frontier import Frontier, dense_frontier
 from einsearch.proxy.trainer import Progress
 from einsearch.search.config import StudyConfig
+from einsearch.search.driver_times import DriverTimes
 from einsearch.search.plan import Plan
 from einsearch.store import Curve, SegmentRow, Store, StudyRow, TrialRow
 
@@ -31,6 +32,7 @@ class StudyState:
     def __init__(self, store: Store, study: StudyRow, epoch: int, config: StudyConfig, plan: Plan) -> None:
         self.store, self.study, self.epoch, self.config, self.plan = store, study, epoch, config, plan
         self.running: dict[str, Running] = {}
+        self.times = DriverTimes()
         self._curves = {curve.trial.id: curve for curve in store.curves(study.id)}
 
     @property
