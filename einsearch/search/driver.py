@@ -29,7 +29,7 @@ from einsearch.store import Curve, Point, Store, StudyRow, TrialRow
 
 _TICK = 0.5
 _BEAT_EVERY = 2.0
-_MIRROR_EVERY = 15.0
+_MIRROR_EVERY = 1.0
 _TOGETHER, _TOGETHER_SECONDS = 64, 0.05
 """Results that are booked in one transaction, and seconds in which reservations are gathered for one."""
 _MOST_LOSSES = 3

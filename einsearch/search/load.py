@@ -29,7 +29,7 @@ _THOUSAND = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What is simulated. segment_seconds: of a worker for one segment, on average; 0: none, the driver sets the pace."""
+    """What is simulated. segment_seconds: on average; 0: none, the driver sets the pace."""
 
     workers: int
     trials: int
@@ -66,14 +66,15 @@ class Latency:
 class Measured:
     """What a load came to.
 
-    trials: search trials made. seconds: wall-clock, from the driver's start to its end; by part in `parts`, where `rest`
-    is what no part counts. idle_share: of the workers' time between two segments. database_bytes: that the study
+    trials: search trials made. seconds: wall-clock, of the driver; by part in `parts`, where `rest` is what no part
+    counts. cpu_seconds: of this process meanwhile; load_seconds: its wall-clock for making results up. idle_share: of the workers' time between two segments. database_bytes: that the study
     added. peak_memory_bytes: of this process.
     """
 
     trials: int
     segments: int
     seconds: float
+    cpu_seconds: float
     load_seconds: float
     parts: dict[str, float]
     suggestions: tuple[Latency, ...]
@@ -87,8 +88,11 @@ class Measured:
         return self.segments / self.seconds
 
 
-def run_load(load: Load, url: str, folder: Path, observer: Observer, mirror: bool = True) -> Measured:
-    """Run a simulated study in the store at `url`, where it stays. Raises EinsearchError where there is one of its name."""
+def run_load(load: Load, url: str, folder: Path, observer: Observer) -> Measured:
+    """Run a simulated study in the store at `url`, where it stays.
+
+    Raises EinsearchError where the store has one of its name.
+    """
     config, plan = planned(load)
     setting = simulated_setting(config.protocol)
     executor = SimulatedExecutor(load.workers, config.protocol, seconds=load.segment_seconds, seed=load.seed)
@@ -117,9 +121,9 @@ def run_load(load: Load, url: str, folder: Path, observer: Observer, mirror: boo
                 observer=observer,
                 mirror=optuna,
             )
-            began = time.perf_counter()
+            began, cpu_began = time.perf_counter(), time.process_time()
             driver.run()
-            seconds = time.perf_counter() - began
+            seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
         finally:
             store.release_lease(study.id, epoch)
         curves = driver.state.curves
@@ -128,6 +132,7 @@ def run_load(load: Load, url: str, folder: Path, observer: Observer, mirror: boo
             trials=sum(curve.trial.kind == "search" for curve in curves),
             segments=len(store.segments(study.id)),
             seconds=seconds,
+            cpu_seconds=cpu_seconds,
             load_seconds=executor.load_seconds,
             parts=parts | {"rest": seconds - sum(parts.values())},
             suggestions=latencies(driver.state.times.suggestions),

@@ -91,7 +91,9 @@ class Suggester:
         self._elsewhere = elsewhere
         self._frozen: dict[str, tuple[Observation, FrozenTrial]] = {}
         known = list(space.known_first())
-        self._known = [(params, candidate) for params, candidate in known if candidate.key not in elsewhere]
+        self._known = [
+            (params, candidate, key) for params, candidate in known if (key := candidate.key) not in elsewhere
+        ]
         count = space.count()
         # A listed structure is among the known ones at every width, so this counts all that are left out.
         self._count = None if count is None else count - len({c.key for _, c in known} & elsewhere)
@@ -103,8 +105,8 @@ class Suggester:
         a key is told its stored result, an invalid one that it failed, and the sampler is asked again.
         """
         known = history if isinstance(history, History) else History(history)
-        for params, candidate in self._known:
-            if candidate.key not in known:
+        for params, candidate, key in self._known:
+            if key not in known:
                 return candidate.canonical(), self._remember(known, params)
         if self._count is not None and len(known) >= self._count:
             return None
