@@ -82,7 +82,7 @@ class LiveDisplay:
 class PlainDisplay:
     """One line every ten seconds, and one for every trial that reaches the top rung or fails."""
 
-    def __init__(self, out: Console, study: Study) -> None:
+    def __init__(self, out: Console) -> None:
         self._out = out
         self._line_at = 0.0
         self._told = 0

@@ -13,7 +13,7 @@ from einsearch.space.search_space import Params
 WINDOW = 500
 """Observations up to which a sampler sees them all: asking grows with them."""
 
-BEST, NEWEST, RUNNING = 50, 150, 50
+BEST, NEWEST, RUNNING = 50, 100, 25
 """Of a longer history: so many of the best, of the newest others, and of the newest without a score."""
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from einsearch.errors import EinsearchError
 from einsearch.search.config import StudyConfig
 from einsearch.search.driver import Driver, Mirror, Observer
-from einsearch.search.mirror import OptunaMirror
+from einsearch.search.mirror import OptunaMirror, delete_mirror
 from einsearch.search.plan import Plan, make_plan
 from einsearch.search.simulated import SimulatedExecutor, simulated_setting
 from einsearch.search.study import is_alive, this_process
@@ -67,8 +67,9 @@ class Measured:
     """What a load came to.
 
     trials: search trials made. seconds: wall-clock, of the driver; by part in `parts`, where `rest` is what no part
-    counts. cpu_seconds: of this process meanwhile; load_seconds: its wall-clock for making results up. idle_share: of the workers' time between two segments. database_bytes: that the study
-    added. peak_memory_bytes: of this process.
+    counts. cpu_seconds: of this process meanwhile; load_seconds: its wall-clock for making results up. idle_share: of
+    the workers' time, from the end of a segment to the next one. database_bytes: that the study added.
+    peak_memory_bytes: of this process.
     """
 
     trials: int
@@ -141,6 +142,13 @@ def run_load(load: Load, url: str, folder: Path, observer: Observer) -> Measured
             peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             audit=store.audit(study.id),
         )
+
+
+def delete_load(load: Load, url: str) -> None:
+    """Remove the simulated study of :func:`run_load` from the store, its Optuna mirror included."""
+    with Store.open(url, create=False) as store:
+        store.delete_study(load.name)
+    delete_mirror(url, load.name)
 
 
 def planned(load: Load) -> tuple[StudyConfig, Plan]:

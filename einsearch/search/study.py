@@ -177,7 +177,9 @@ class Study:
         return existing
 
     def _check_same(self, row: StudyRow) -> None:
-        """EinsearchError where the stored study of this name was begun with other settings."""
+        """EinsearchError where the stored study of this name was begun with other settings, or is simulated."""
+        if row.simulated:
+            raise EinsearchError(f"study {row.name!r} is simulated: it cannot be trained; choose another --study")
         for name, value in self.config.to_json().items():
             before = row.budget if name == "budget" else row.config[name]
             if _plain(before) != _plain(value):

@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from einsearch.errors import EinsearchError
-from einsearch.search.history import History, Observation, Suggestion
+from einsearch.search.history import WINDOW, History, Observation, Suggestion
 from einsearch.search.window_storage import WindowStorage
 from einsearch.space.candidate import Candidate
 from einsearch.space.draws import Drawer
@@ -27,6 +27,9 @@ from einsearch.space.search_space import Choice, Params, SearchSpace
 ATTEMPTS = 10
 """Proposals a sampler may make for one new candidate, each 10 ms and more (GP: a second); then chance decides.
 Where structures are few, as at small widths, samplers mostly repeat themselves."""
+
+LATE_ATTEMPTS = 2
+"""The same where more than WINDOW are known already: the sampler has settled, and repeats itself more and more."""
 
 _POINTS = 100_000
 """Random structures that are looked at for a new candidate before a space counts as exhausted."""
@@ -96,7 +99,7 @@ class Suggester:
         ]
         count = space.count()
         # A listed structure is among the known ones at every width, so this counts all that are left out.
-        self._count = None if count is None else count - len({c.key for _, c in known} & elsewhere)
+        self._count = None if count is None else count - len({key for *_, key in known} & elsewhere)
 
     def next(self, history: History | Sequence[Observation]) -> tuple[Candidate, Suggestion] | None:
         """A valid candidate whose key is not in `history`; None where there seems to be none left.
@@ -112,7 +115,7 @@ class Suggester:
             return None
         study = self._study(known)
         refused: Params | None = None
-        for _ in range(ATTEMPTS):
+        for _ in range(ATTEMPTS if len(known) <= WINDOW else LATE_ATTEMPTS):
             trial = study.ask(self._distributions)
             candidate = self._space.candidate(trial.params)
             if self._space.refuses(candidate) is not None or candidate.key in self._elsewhere:
