@@ -75,6 +75,8 @@ def bench_driver(
         if store is not None and not keep:
             delete_load(load, url)
     _print(out, load, measured)
+    if not measured.finished:
+        out.print("\nStopped: these are the figures up to here.")
     if json is not None:
         document = _document(load, measured, machine, where)
         out.print(f"\nResults: {write_record(json, document)}", soft_wrap=True)
@@ -96,7 +98,8 @@ def _print(out: Console, load: Load, measured: Measured) -> None:
     table.add_column(style="bold")
     table.add_column()
     rows = {
-        "load": f"{load.workers} simulated workers, segments of {load.segment_seconds:g} s, {load.sampler}, {load.space}",
+        "load": f"{load.workers} simulated workers, segments of {load.segment_seconds:g} s; "
+        f"sampler {load.sampler}, space {load.space}",
         "done": f"{measured.trials} trials, {measured.segments} segments in {measured.seconds:.1f} s "
         f"({measured.cpu_seconds:.1f} s of this process's CPU)",
         "throughput": f"{measured.segments_per_second:.1f} segments/s; "

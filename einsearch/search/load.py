@@ -17,7 +17,7 @@ from einsearch.search.driver import Driver, Mirror, Observer
 from einsearch.search.mirror import OptunaMirror, delete_mirror
 from einsearch.search.plan import Plan, make_plan
 from einsearch.search.simulated import SimulatedExecutor, simulated_setting
-from einsearch.search.study import is_alive, this_process
+from einsearch.search.study import is_alive, stop_on_signals, this_process
 from einsearch.store import Audit, Store
 from einsearch.store.engine import parse_url
 
@@ -66,12 +66,13 @@ class Latency:
 class Measured:
     """What a load came to.
 
-    trials: search trials made. seconds: wall-clock, of the driver; by part in `parts`, where `rest` is what no part
+    finished: False where a signal stopped it. trials: search trials made. seconds: wall-clock, of the driver; by part in `parts`, where `rest` is what no part
     counts. cpu_seconds: of this process meanwhile; load_seconds: its wall-clock for making results up. idle_share: of
     the workers' time, from the end of a segment to the next one. database_bytes: that the study added.
     peak_memory_bytes: of this process.
     """
 
+    finished: bool
     trials: int
     segments: int
     seconds: float
@@ -123,13 +124,16 @@ def run_load(load: Load, url: str, folder: Path, observer: Observer) -> Measured
                 mirror=optuna,
             )
             began, cpu_began = time.perf_counter(), time.process_time()
-            driver.run()
+            with stop_on_signals(driver):
+                finished = driver.run()
             seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
         finally:
+            executor.close()
             store.release_lease(study.id, epoch)
         curves = driver.state.curves
         parts = dict(driver.state.times.seconds)
         return Measured(
+            finished=finished,
             trials=sum(curve.trial.kind == "search" for curve in curves),
             segments=len(store.segments(study.id)),
             seconds=seconds,

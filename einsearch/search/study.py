@@ -148,7 +148,7 @@ class Study:
                     mirror=mirror,
                 )
                 try:
-                    with _stop_on_signals(driver):
+                    with stop_on_signals(driver):
                         return driver.run()
                 finally:
                     executor.close()
@@ -250,7 +250,7 @@ def is_alive(owner: str) -> bool | None:
 
 
 @contextmanager
-def _stop_on_signals(driver: Driver) -> Iterator[None]:
+def stop_on_signals(driver: Driver) -> Iterator[None]:
     """Ctrl-C and SIGTERM stop the driver in order; a second one raises KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield
