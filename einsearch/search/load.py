@@ -66,10 +66,10 @@ class Latency:
 class Measured:
     """What a load came to.
 
-    finished: False where a signal stopped it. trials: search trials made. seconds: wall-clock, of the driver; by part in `parts`, where `rest` is what no part
-    counts. cpu_seconds: of this process meanwhile; load_seconds: its wall-clock for making results up. idle_share: of
-    the workers' time, from the end of a segment to the next one. database_bytes: that the study added.
-    peak_memory_bytes: of this process.
+    finished: False where a signal stopped it. trials: search trials made. seconds: wall-clock, of the driver; by part
+    in `parts`, where `rest` is what no part counts. cpu_seconds: of this process meanwhile; load_seconds: its
+    wall-clock for making results up. idle_share: of the workers' time, from the end of a segment to the next one.
+    database_bytes: that the study added. peak_memory_bytes: of this process.
     """
 
     finished: bool
