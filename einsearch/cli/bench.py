@@ -41,6 +41,7 @@ _ALL = "all"
 
 
 def bench(
+    context: typer.Context,
     layer: Annotated[
         list[str] | None,
         typer.Option(help="A theta, a family or an einsum string; may be given several times; all: a shipped list."),
@@ -79,6 +80,8 @@ def bench(
     figure: Annotated[Path | None, typer.Option(help="File to draw to: .svg, .png or .html.")] = None,
 ) -> None:
     """Time the implementations of layers beside nn.Linear, or training steps of models beside dense."""
+    if context.invoked_subcommand is not None:
+        return
     if figure is not None:
         check_figure(figure)
     if json is not None:

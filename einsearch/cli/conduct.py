@@ -75,7 +75,7 @@ def conduct(
 def _display(out: Console, study: Study, silent: bool) -> Any:
     if silent:
         return nullcontext(None)
-    return LiveDisplay(out, study) if out.is_terminal else PlainDisplay(out, study)
+    return LiveDisplay(out, study) if out.is_terminal else PlainDisplay(out)
 
 
 def _conclude(study: Study, out: Console, *, quiet: bool, as_json: bool) -> None:

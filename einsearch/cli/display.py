@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,10 @@ from einsearch.search.study import Study
 
 _LEADERS = 5
 _REDRAW_EVERY = 0.5
+_SHARE = 0.02
+"""Of the driver's time, for ranking and drawing."""
+
+_MOST_RUNNING = 20
 _LINE_EVERY = 10.0
 
 
@@ -30,7 +35,7 @@ class LiveDisplay:
     def __init__(self, out: Console, study: Study) -> None:
         self._live = Live(console=out, auto_refresh=False, transient=True)
         self._study = study
-        self._drawn_at = 0.0
+        self._draw_at = 0.0
         self.closing = ""
 
     def __enter__(self) -> Self:
@@ -44,11 +49,12 @@ class LiveDisplay:
 
     def update(self, driver: Driver) -> None:
         self.closing = _closing(driver)
-        now = time.monotonic()
-        if now - self._drawn_at < _REDRAW_EVERY:
+        began = time.monotonic()
+        if began < self._draw_at:
             return
-        self._drawn_at = now
         self._live.update(self._picture(driver), refresh=True)
+        drawn = time.monotonic()
+        self._draw_at = drawn + max(_REDRAW_EVERY, (drawn - began) / _SHARE)
 
     def _picture(self, driver: Driver) -> Group:
         used, budget = driver.used_flops, driver.state.study.budget
@@ -61,8 +67,10 @@ class LiveDisplay:
         running = Table(header_style="bold", box=None, pad_edge=False)
         for name in ("worker", "structure", "width", "step", "loss", "GFLOP/s"):
             running.add_column(name, justify="left" if name in ("worker", "structure") else "right")
-        for slot, run in driver.state.running.items():
+        for slot, run in islice(driver.state.running.items(), _MOST_RUNNING):
             running.add_row(slot, *_row(run))
+        if (more := len(driver.state.running) - _MOST_RUNNING) > 0:
+            running.add_row(f"and {more} more")
         parts: list[Table | Text] = [head, Text(""), running, Text("")]
         if leaders := rank(driver.state.curves, frontier=driver.state.frontier, limit=_LEADERS):
             parts.append(leader_table(leaders))
@@ -74,10 +82,10 @@ class LiveDisplay:
 class PlainDisplay:
     """One line every ten seconds, and one for every trial that reaches the top rung or fails."""
 
-    def __init__(self, out: Console, study: Study) -> None:
+    def __init__(self, out: Console) -> None:
         self._out = out
         self._line_at = 0.0
-        self._told: set[int] = set()
+        self._told = 0
         self.closing = ""
 
     def __enter__(self) -> Self:
@@ -98,16 +106,16 @@ class PlainDisplay:
         share = driver.used_flops / driver.state.study.budget
         running = "; ".join(
             f"{structure} width {width} step {step} loss {loss}"
-            for structure, width, step, loss, _ in map(_row, driver.state.running.values())
+            for structure, width, step, loss, _ in map(_row, islice(driver.state.running.values(), _MOST_RUNNING))
         )
+        if (more := len(driver.state.running) - _MOST_RUNNING) > 0:
+            running += f"; and {more} more"
         self._out.print(f"{driver.seconds:5.0f} s  {share:6.1%} of budget  {_counts(driver)}  {running}")
 
     def _tell_ended(self, driver: Driver) -> None:
-        for curve in driver.state.curves:
+        ended = driver.state.ended
+        for curve in map(driver.state.curve, ended[self._told :]):
             trial = curve.trial
-            if trial.id in self._told or trial.state not in ("complete", "failed"):
-                continue
-            self._told.add(trial.id)
             name = f"{trial.label} width {trial.facts['width']}"
             if trial.state == "failed":
                 self._out.print(f"{driver.seconds:5.0f} s  failed: {name}: {trial.reason}")
@@ -116,6 +124,7 @@ class PlainDisplay:
                 self._out.print(
                     f"{driver.seconds:5.0f} s  done: {name}: loss {loss:.4f} at {write_flops(trial.flops_done)} FLOPs"
                 )
+        self._told = len(ended)
 
 
 def _closing(driver: Driver) -> str:
@@ -124,9 +133,9 @@ def _closing(driver: Driver) -> str:
 
 
 def _counts(driver: Driver) -> str:
-    states = [c.trial.state for c in driver.state.curves if c.trial.kind == "search"]
-    done = states.count("complete")
-    return f"{len(states)} candidates tried, {done} at the top rung"
+    counts = driver.state.counts
+    tried = sum(count for (kind, _), count in counts.items() if kind == "search")
+    return f"{tried} candidates tried, {counts['search', 'complete']} at the top rung"
 
 
 def _row(run: Running) -> tuple[str, str, str, str, str]:

@@ -37,6 +37,13 @@ COMMANDS = {
 SETTINGS = {"submit": {"allow_extra_args": True, "ignore_unknown_options": True}}
 """Of commands that pass on what they do not know."""
 
+WITHIN = {"bench": {"driver": "bench_driver"}}
+"""Commands within a command, which also runs alone: name, and module and function."""
+
+
+def _function(name: str) -> Any:
+    return getattr(import_module(f"einsearch.cli.{name}"), name)
+
 
 class _Commands(TyperGroup):
     """Imports the module of a command when that is asked for: most need no torch, and start at once."""
@@ -51,9 +58,13 @@ class _Commands(TyperGroup):
             return None
         if self.summaries:
             return TyperCommand(cmd_name, help=COMMANDS[cmd_name])
-        module = import_module(f"einsearch.cli.{cmd_name}")
-        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        single.command(name=cmd_name, context_settings=SETTINGS.get(cmd_name))(getattr(module, cmd_name))
+        single = typer.Typer(name=cmd_name, add_completion=False, pretty_exceptions_enable=False)
+        if within := WITHIN.get(cmd_name):
+            single.callback(invoke_without_command=True)(_function(cmd_name))
+            for name, module in within.items():
+                single.command(name=name)(_function(module))
+        else:
+            single.command(name=cmd_name, context_settings=SETTINGS.get(cmd_name))(_function(cmd_name))
         return typer.main.get_command(single)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

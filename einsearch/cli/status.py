@@ -59,7 +59,7 @@ def _is_driven(store: Store, study_id: int) -> bool:
 
 def _study_json(row: StudyRow, driven: bool) -> dict[str, object]:
     names = ("name", "state", "budget", "spent", "lost", "reserved", "seconds")
-    return {name: getattr(row, name) for name in names} | {"driven": driven}
+    return {name: getattr(row, name) for name in names} | {"driven": driven, "simulated": row.simulated}
 
 
 def _studies_table(studies: list[StudyRow], driven: dict[int, bool]) -> Table:
@@ -70,6 +70,7 @@ def _studies_table(studies: list[StudyRow], driven: dict[int, bool]) -> Table:
         # A driver that was killed leaves "running" behind; only a living one makes it true.
         state = "interrupted" if row.state == "running" and not driven[row.id] else row.state
         amounts = [write_flops(v) if v else "0" for v in (row.budget, row.spent, row.lost, row.reserved)]
+        state += ", simulated" * row.simulated
         table.add_row(row.name, state, *amounts, f"{row.seconds:.0f}")
     return table
 

@@ -10,9 +10,15 @@ from einsearch.report.rungs import study_rungs
 from einsearch.report.study_data import StudyData
 from einsearch.report.text import flops_text, percent_text
 
+_SIMULATED = "Simulated: nothing was trained, the losses are made up, and what follows says nothing about structures. "
+
 
 def finding(data: StudyData, leaders: Sequence[Leader]) -> str:
-    """The finding of a study from all its leaders, best first."""
+    """The finding of a study from all its leaders, best first; of a simulated one it says that first."""
+    return _SIMULATED * data.study.simulated + _finding(data, leaders)
+
+
+def _finding(data: StudyData, leaders: Sequence[Leader]) -> str:
     still = " The study is still running." if data.study.state == "running" else ""
     if not leaders:
         used = percent_text((data.study.spent + data.study.lost) / data.study.budget)

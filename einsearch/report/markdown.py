@@ -36,6 +36,7 @@ def to_json(data: StudyData) -> dict[str, Any]:
     return {
         "study": study.name,
         "state": study.state,
+        "simulated": study.simulated,
         "created_at": study.created_at.isoformat(),
         "seconds": study.seconds,
         "finding": summary.finding,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from einsearch.proxy.flops import flops_per_step, parameter_count
 from einsearch.search.facts import facts_of
-from einsearch.search.rungs import Standing, best_paused, promotable
+from einsearch.search.history import Suggestion
 from einsearch.search.state import StudyState
-from einsearch.search.suggest import Suggester, Suggestion
-from einsearch.search.trials import observations, rung_losses
+from einsearch.search.suggest import Suggester
 from einsearch.space.candidate import Candidate
 from einsearch.store import Curve, TrialRow
 
@@ -24,34 +25,33 @@ class Decisions:
 
     def next_trial(self) -> TrialRow | None:
         """What to train next: what is under way, the ladder, promotions, new candidates, the leftovers."""
-        queued = [c.trial for c in self._state.curves if c.trial.state == "queued"]
-        for trial in sorted(queued, key=lambda t: (t.kind != "ladder", t.step == 0, t.number)):
-            if self._state.fits(trial):
+        state = self._state
+        for trial in state.queued():
+            if state.fits(trial):
                 return trial
-        standings = [
-            Standing(
-                trial_id=curve.trial.id,
-                losses=rung_losses(curve, self._state.plan.rungs),
-                paused=curve.trial.state == "paused",
-            )
-            for curve in self._state.curves
-            if curve.trial.kind == "search" and curve.trial.state != "failed"
-        ]
-        top = len(self._state.plan.rungs) - 1
-        promoted = promotable(standings, top, self._state.plan.reduction)
-        if promoted and self._state.fits(self._state.curve(promoted.trial_id).trial):
-            return self._state.curve(promoted.trial_id).trial
-        if new := self._new_trial():
-            return new
-        for standing in best_paused(standings, top):
-            if self._state.fits(self._state.curve(standing.trial_id).trial):
-                return self._state.curve(standing.trial_id).trial
+        promoted = state.halving.promotable()
+        if promoted is not None and state.fits(state.curve(promoted).trial):
+            return state.curve(promoted).trial
+        return self._new_trial() or self._leftover()
+
+    def _leftover(self) -> TrialRow | None:
+        """Of the trials that could go on, the most advanced and best that the rest of the budget holds."""
+        state, rungs = self._state, self._state.plan.rungs
+        for rung in range(len(rungs) - 2, -1, -1):
+            if state.free() <= rungs[rung + 1] - rungs[rung] - state.dearest_step:
+                continue  # no trial is so near to the next rung: none has to be looked at
+            for trial_id in state.halving.leftovers(rung):
+                trial = state.curve(trial_id).trial
+                if state.fits(trial):
+                    return trial
         return None
 
     def _new_trial(self) -> TrialRow | None:
-        if self._space_exhausted or self._state.free() < self._state.plan.rungs[0]:
+        state = self._state
+        if self._space_exhausted or state.free() < state.plan.rungs[0]:
             return None
-        proposal = self._suggester.next(observations(self._state.curves, self._state.plan.rungs, self._state.frontier))
+        with state.times("suggestions"):
+            proposal = self._suggester.next(state.history)
         if proposal is None:
             self._space_exhausted = True
             return None
@@ -60,19 +60,19 @@ class Decisions:
 
     def _add(self, candidate: Candidate, kind: str, suggestion: Suggestion | None) -> TrialRow:
         protocol = self._state.config.protocol
-        trial = self._state.store.add_trial(
-            self._state.study.id,
-            self._state.epoch,
-            key=candidate.key,
-            seed=self._state.config.seed,
-            kind=kind,
-            candidate=candidate.to_json(),
-            label=candidate.label,
-            flops_per_step=flops_per_step(candidate, protocol.context, protocol.batch),
-            parameters=parameter_count(candidate, protocol.context, protocol.weight_normalization),
-            facts=facts_of(candidate, protocol.context, protocol.weight_normalization),
-            suggestion=suggestion.to_json() if suggestion else None,
-        )
+        values: dict[str, Any] = {
+            "key": candidate.key,
+            "seed": self._state.config.seed,
+            "kind": kind,
+            "candidate": candidate.to_json(),
+            "label": candidate.label,
+            "flops_per_step": flops_per_step(candidate, protocol.context, protocol.batch),
+            "parameters": parameter_count(candidate, protocol.context, protocol.weight_normalization),
+            "facts": facts_of(candidate, protocol.context, protocol.weight_normalization),
+            "suggestion": suggestion.to_json() if suggestion else None,
+        }
+        with self._state.times("books"):
+            trial = self._state.store.add_trial(self._state.study.id, self._state.epoch, **values)
         self._state.put(Curve(trial=trial))
         return trial
 

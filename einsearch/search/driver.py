@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
@@ -27,7 +28,9 @@ from einsearch.store import Curve, Point, Store, StudyRow, TrialRow
 
 _TICK = 0.5
 _BEAT_EVERY = 2.0
-_MIRROR_EVERY = 15.0
+_MIRROR_EVERY = 1.0
+_TOGETHER, _TOGETHER_SECONDS = 64, 0.05
+"""Results that are booked in one transaction, and seconds in which reservations are gathered for one."""
 _MOST_LOSSES = 3
 """Segments of one trial that may be lost from one checkpoint before the trial is given up."""
 
@@ -87,6 +90,7 @@ class Driver:
         self._losses: dict[tuple[int, int], int] = {}
         self._early: dict[str, Finished | Lost | Refused] = {}
         self._order: deque[str] = deque()
+        self._obsolete: list[str] = []
         self._booked = 0
         self._stopping = False
         self._refusal: str | None = None
@@ -143,37 +147,69 @@ class Driver:
             self.engine_seconds += time.process_time() - began
             if not self.state.running and (self._stopping or self._executor.slots):
                 break
-            events = self._executor.poll(_TICK)
+            with self.state.times("waiting"):
+                events = self._executor.poll(_TICK)
             began = time.process_time()
-            for event in self._in_order(events):
-                self._handle(event)
-                if self._deterministic and not self._stopping:
-                    # Now, with what is committed: how many results wait is a matter of time.
-                    self._dispatch()
+            self._book(events)
             self._tick()
             self.engine_seconds += time.process_time() - began
         finished = not self._stopping
-        self._mirror.sync(self.state.curves, self.state.frontier, final=finished)
+        self._sync_mirror(final=finished)
         state = "finished" if finished else "stopped"
         self.state.store.set_study_state(self.state.study.id, self.state.epoch, state, seconds=self.seconds)
-        self._observer.update(self)
+        self._observe()
         if self._refusal:
             raise EinsearchError(self._refusal)
         return finished
 
     def _dispatch(self) -> None:
-        for slot in self._executor.slots:
-            if slot in self.state.running:
-                continue
-            trial = self._decisions.next_trial()
-            if trial is None:
-                break
-            self._begin(slot, trial)
+        """Give work to every free slot: some reservations a transaction, submitted once that is committed."""
+        free = deque(slot for slot in self._executor.slots if slot not in self.state.running)
+        while free:
+            reserved: list[tuple[str, Segment]] = []
+            until = time.monotonic() + _TOGETHER_SECONDS
+            with self._together():
+                while free and (not reserved or time.monotonic() < until):
+                    with self.state.times("decisions"):
+                        trial = self._decisions.next_trial()
+                    if trial is None:
+                        free.clear()
+                    else:
+                        reserved.append(self._reserve(free.popleft(), trial))
+            for slot, segment in reserved:
+                self._executor.submit(slot, segment)
+            if free:
+                self._tick()
+
+    def _book(self, events: list[Event]) -> None:
+        """Book what came of one poll, some results a transaction; in order and one by one where that is promised."""
+        if self._deterministic:
+            for event in self._in_order(events):
+                with self._together():
+                    self._handle(event)
+                if not self._stopping:
+                    # Now, with what is committed: how many results wait is a matter of time.
+                    self._dispatch()
+            return
+        for begin in range(0, len(events), _TOGETHER):
+            with self._together():
+                for event in events[begin : begin + _TOGETHER]:
+                    self._handle(event)
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """What the block writes to the store is committed at its end, as one."""
+        with self.state.times("books"), self.state.store.together():
+            yield
+        # Only after the commit: until then a crash would continue from the older checkpoints.
+        for checkpoint in self._obsolete:
+            remove(parse_location(checkpoint))
+        self._obsolete.clear()
 
     def _in_order(self, events: list[Event]) -> Iterator[Event]:
-        """Events as they are to be handled: as they came, or results in the order of reservation."""
+        """Results in the order of reservation, signs of life as they came."""
         for event in events:
-            if isinstance(event, Advanced) or not self._deterministic:
+            if isinstance(event, Advanced):
                 yield event
             else:
                 self._early[event.slot] = event
@@ -209,15 +245,24 @@ class Driver:
             updates = [
                 (r.segment.id, r.progress.step, r.progress.loss) for r in self.state.running.values() if r.progress
             ]
-            self.state.store.progress(self.state.study.id, self.state.epoch, updates)
+            with self.state.times("books"):
+                self.state.store.progress(self.state.study.id, self.state.epoch, updates)
         if now - self._mirror_at >= _MIRROR_EVERY:
             self._mirror_at = now
-            self._mirror.sync(self.state.curves, self.state.frontier, final=False)
-        self._observer.update(self)
+            self._sync_mirror(final=False)
+        self._observe()
+
+    def _sync_mirror(self, *, final: bool) -> None:
+        with self.state.times("mirror"):
+            self._mirror.sync(self.state.curves, self.state.frontier, final=final)
+
+    def _observe(self) -> None:
+        with self.state.times("display"):
+            self._observer.update(self)
 
     # Work.
 
-    def _begin(self, slot: str, trial: TrialRow) -> None:
+    def _reserve(self, slot: str, trial: TrialRow) -> tuple[str, Segment]:
         target = self.state.target(trial)
         end = min(target, trial.step + max(1, self.state.plan.segment // trial.flops_per_step))
         reserved = self.state.store.reserve(
@@ -230,25 +275,20 @@ class Driver:
         )
         if reserved is None:
             raise RuntimeError(f"trial {trial.id} was chosen although the budget does not hold its next rung")
-        self.state.change(trial, state="running")
-        self.state.running[slot] = Running(trial, reserved, target)
+        self.state.begin(slot, Running(trial, reserved, target))
         self._order.append(slot)
-        candidate = Candidate.from_json(trial.candidate)
         evaluations = self.state.plan.evaluations(
             trial.flops_per_step, self.state.config.protocol.evaluations_per_octave, dense=trial.kind == "ladder"
         )
-        self._executor.submit(
-            slot,
-            Segment(
-                candidate=candidate,
-                seed=trial.seed,
-                start=trial.step,
-                end=end,
-                evaluate_at=tuple(step for step in evaluations if trial.step < step <= end),
-                folder=below(self._checkpoints, f"{trial.number:04d}-{trial.key}-{trial.seed}"),
-                source=parse_location(trial.checkpoint) if trial.checkpoint else None,
-                implementation=self.state.config.implementation,
-            ),
+        return slot, Segment(
+            candidate=Candidate.from_json(trial.candidate),
+            seed=trial.seed,
+            start=trial.step,
+            end=end,
+            evaluate_at=tuple(step for step in evaluations if trial.step < step <= end),
+            folder=below(self._checkpoints, f"{trial.number:04d}-{trial.key}-{trial.seed}"),
+            source=parse_location(trial.checkpoint) if trial.checkpoint else None,
+            implementation=self.state.config.implementation,
         )
 
     def _settle(self, run: Running, result: SegmentResult) -> None:
@@ -289,24 +329,26 @@ class Driver:
             rung=rung,
             reason=result.failure,
         )
-        self.state.change(
-            trial,
-            state=state,
-            rung=rung,
-            reason=result.failure,
-            step=result.end,
-            flops_done=trial.flops_done + flops,
-            checkpoint=checkpoint,
-            environment=environment,
-        )
         if trial.checkpoint and checkpoint != trial.checkpoint:
-            # Only after the commit: until then a crash would continue from the older one.
-            remove(parse_location(trial.checkpoint))
+            self._obsolete.append(trial.checkpoint)
         curve = self.state.curve(trial.id)
+        # A trial that began anew comes to points that it has already.
+        new = tuple(point for point in points if not curve.points or point.step > curve.points[-1].step)
+        self.state.unspent(run.segment.flops - flops)
         self.state.put(
             replace(
                 curve,
-                points=(*curve.points, *points),
+                trial=replace(
+                    curve.trial,
+                    state=state,
+                    rung=rung,
+                    reason=result.failure,
+                    step=result.end,
+                    flops_done=trial.flops_done + flops,
+                    checkpoint=checkpoint,
+                    environment=environment,
+                ),
+                points=(*curve.points, *new),
                 tokens=curve.tokens + result.tokens,
                 seconds=curve.seconds + result.seconds,
             )
@@ -327,4 +369,4 @@ class Driver:
         self.state.change(trial, state="queued", reason=None, step=0, flops_done=0, checkpoint=None)
         self.state.put(replace(self.state.curve(trial.id), tokens=0, seconds=0.0))
         if trial.checkpoint:
-            remove(parse_location(trial.checkpoint))
+            self._obsolete.append(trial.checkpoint)

@@ -3,11 +3,15 @@
 It mirrors the search trials and may lag by some seconds; decisions never read it. A trial reports the
 compute multiplier at every rung (step = rung) and is COMPLETE at the top rung. Optuna knows no paused
 trials: they are RUNNING until the study ends, then PRUNED, and stay so if more budget promotes them.
+
+Optuna takes some 50 statements for a trial, longer than all else that the driver does for it. So the mirror has only a
+share of the driver's time, may lag behind, and shows no more trials than the dashboard can.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +25,18 @@ from einsearch.search.trials import rung_losses
 from einsearch.space.search_space import SearchSpace
 from einsearch.store import Curve, TrialRow
 from einsearch.store.engine import BUSY_SECONDS, parse_url
+
+MOST_SHOWN = 1000
+"""Trials that are mirrored, the first ones: with more the dashboard takes seconds for every refresh."""
+
+SHARE = 0.04
+"""Of the driver's time, while the study runs."""
+
+_AT_FIRST, _SAVED = 3.0, 0.5
+"""Seconds that a mirror may take when it begins, and at most later on, when it had nothing to do for a while."""
+
+NOT_SHOWN = "einsearch:not shown"
+"""The study's attribute that counts the trials beyond MOST_SHOWN."""
 
 _KEY = "einsearch:key"
 _STATES = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
@@ -52,18 +68,44 @@ class OptunaMirror:
             if _KEY in trial.user_attrs
         }
         self._study_id = self._storage.get_study_id_from_name(name)
+        self._synced: dict[str, Curve] = {}
+        self._may_end = False
+        self._seconds, self._synced_at = _AT_FIRST, time.monotonic()
 
     def sync(self, curves: Sequence[Curve], frontier: Frontier, final: bool) -> None:
-        """Create, report and end trials until the mirror shows `curves`. `final`: paused ones end as PRUNED.
+        """Create, report and end trials until the mirror shows `curves`, or its share of the time is used up.
 
-        No trial ends before the dense ladder is done, since its value, once written, is final.
+        `final`: however long it takes; paused trials end as PRUNED. No trial ends before the dense ladder is done,
+        since its value, once written, is final.
         """
         if frontier.empty:
             return
-        dense_done = all(c.trial.state in ("complete", "failed") for c in curves if c.trial.kind == "ladder")
+        began = time.monotonic()
+        if self._synced:
+            self._seconds = min(_SAVED, self._seconds + SHARE * (began - self._synced_at))
+        may_end = final or all(c.trial.state in ("complete", "failed") for c in curves if c.trial.kind == "ladder")
+        if final or may_end != self._may_end:
+            self._synced.clear()  # trials that have not changed may end now
+        self._may_end = may_end
+        for curve in self._behind(curves):
+            if not final and time.monotonic() - began > self._seconds:
+                break
+            self._sync_one(curve, frontier, final, may_end)
+            self._synced[curve.trial.key] = curve
+        self._synced_at = time.monotonic()
+        self._seconds -= self._synced_at - began
+        if final and (left_out := sum(c.trial.kind == "search" for c in curves) - len(self._shown)) > 0:
+            text = f"{left_out} more candidates: see einsearch report"
+            self._storage.set_study_user_attr(self._study_id, NOT_SHOWN, text)
+
+    def _behind(self, curves: Sequence[Curve]) -> Iterator[Curve]:
+        """The search trials that changed since they were mirrored, but for those beyond the limit."""
         for curve in curves:
-            if curve.trial.kind == "search" and curve.trial.suggestion is not None:
-                self._sync_one(curve, frontier, final, dense_done or final)
+            key = curve.trial.key
+            if curve.trial.kind != "search" or curve.trial.suggestion is None or self._synced.get(key) is curve:
+                continue
+            if key in self._shown or len(self._shown) < MOST_SHOWN:
+                yield curve
 
     def _sync_one(self, curve: Curve, frontier: Frontier, final: bool, may_end: bool) -> None:
         trial = curve.trial

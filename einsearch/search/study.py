@@ -165,7 +165,7 @@ class Study:
                     mirror=mirror,
                 )
                 try:
-                    with _stop_on_signals(driver):
+                    with stop_on_signals(driver):
                         return driver.run()
                 finally:
                     executor.close()
@@ -193,7 +193,9 @@ class Study:
         return existing
 
     def _check_same(self, row: StudyRow) -> None:
-        """EinsearchError where the stored study of this name was begun with other settings."""
+        """EinsearchError where the stored study of this name was begun with other settings, or is simulated."""
+        if row.simulated:
+            raise EinsearchError(f"study {row.name!r} is simulated: it cannot be trained; choose another --study")
         for name, value in self.config.to_json().items():
             before = row.budget if name == "budget" else row.config[name]
             if _plain(before) != _plain(value):
@@ -264,7 +266,7 @@ def is_alive(owner: str) -> bool | None:
 
 
 @contextmanager
-def _stop_on_signals(driver: Driver) -> Iterator[None]:
+def stop_on_signals(driver: Driver) -> Iterator[None]:
     """Ctrl-C and SIGTERM stop the driver in order; a second one raises KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import optuna
@@ -20,16 +18,18 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from einsearch.errors import EinsearchError
+from einsearch.search.history import WINDOW, History, Observation, Suggestion
+from einsearch.search.window_storage import WindowStorage
 from einsearch.space.candidate import Candidate
 from einsearch.space.draws import Drawer
 from einsearch.space.search_space import Choice, Params, SearchSpace
 
-WINDOW = 500
-"""Most trials a sampler sees, newest first: asking grows with them."""
-
 ATTEMPTS = 10
 """Proposals a sampler may make for one new candidate, each 10 ms and more (GP: a second); then chance decides.
 Where structures are few, as at small widths, samplers mostly repeat themselves."""
+
+LATE_ATTEMPTS = 2
+"""The same where more than WINDOW are known already: the sampler has settled, and repeats itself more and more."""
 
 _POINTS = 100_000
 """Random structures that are looked at for a new candidate before a space counts as exhausted."""
@@ -40,8 +40,16 @@ _MENDED = 5
 _STARTUP = 10
 
 
+class _Tpe(optuna.samplers.TPESampler):
+    """TPE over parameters that never change: Optuna compares those of all trials to find that out, each time anew."""
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        past = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        return {name: d for name, d in sorted(past[0].distributions.items()) if not d.single()} if past else {}
+
+
 def _tpe(seed: int) -> BaseSampler:
-    return optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=_STARTUP)
+    return _Tpe(seed=seed, multivariate=True, n_startup_trials=_STARTUP)
 
 
 def _random(seed: int) -> BaseSampler:
@@ -65,35 +73,6 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
 """Names of `--sampler`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suggestion:
-    """A proposal: the parameters and what the sampler wants to remember of it (JSON)."""
-
-    params: Params
-    memory: dict[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"params": self.params, "memory": self.memory}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Suggestion:
-        return cls(params=data["params"], memory=data.get("memory", {}))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """What a proposal came to. scores: log2 multiplier at each rung reached; done: at the top rung.
-
-    A trial that still runs and has no score is known to the sampler as running.
-    """
-
-    key: str
-    suggestion: Suggestion
-    scores: tuple[float, ...]
-    done: bool
-    failed: bool
-
-
 def require_sampler(name: str) -> None:
     """EinsearchError for an unknown sampler."""
     if name not in SAMPLERS:
@@ -113,27 +92,30 @@ class Suggester:
         self._seed = seed
         self._distributions = distributions(space)
         self._elsewhere = elsewhere
+        self._frozen: dict[str, tuple[Observation, FrozenTrial]] = {}
         known = list(space.known_first())
-        self._known = [(params, candidate) for params, candidate in known if candidate.key not in elsewhere]
+        self._known = [
+            (params, candidate, key) for params, candidate in known if (key := candidate.key) not in elsewhere
+        ]
         count = space.count()
         # A listed structure is among the known ones at every width, so this counts all that are left out.
-        self._count = None if count is None else count - len({c.key for _, c in known} & elsewhere)
+        self._count = None if count is None else count - len({key for *_, key in known} & elsewhere)
 
-    def next(self, history: Sequence[Observation]) -> tuple[Candidate, Suggestion] | None:
+    def next(self, history: History | Sequence[Observation]) -> tuple[Candidate, Suggestion] | None:
         """A valid candidate whose key is not in `history`; None where there seems to be none left.
 
         Known structures come first, in their order; then the sampler is asked. A proposal that repeats
         a key is told its stored result, an invalid one that it failed, and the sampler is asked again.
         """
-        known = {observation.key: observation for observation in history}
-        for params, candidate in self._known:
-            if candidate.key not in known:
-                return candidate.canonical(), self._remember(history, params)
+        known = history if isinstance(history, History) else History(history)
+        for params, candidate, key in self._known:
+            if key not in known:
+                return candidate.canonical(), self._remember(known, params)
         if self._count is not None and len(known) >= self._count:
             return None
-        study = self._study(history)
+        study = self._study(known)
         refused: Params | None = None
-        for _ in range(ATTEMPTS):
+        for _ in range(ATTEMPTS if len(known) <= WINDOW else LATE_ATTEMPTS):
             trial = study.ask(self._distributions)
             candidate = self._space.candidate(trial.params)
             if self._space.refuses(candidate) is not None or candidate.key in self._elsewhere:
@@ -149,9 +131,7 @@ class Suggester:
                 return candidate.canonical(), _suggestion(study, trial)
         return self._by_chance(known, refused)
 
-    def _by_chance(
-        self, known: Mapping[str, Observation], refused: Params | None
-    ) -> tuple[Candidate, Suggestion] | None:
+    def _by_chance(self, known: History, refused: Params | None) -> tuple[Candidate, Suggestion] | None:
         """A valid random candidate, where a sampler repeats itself or misses what may be trained.
 
         If the sampler proposed something that may not be trained, the valid structures nearest to it.
@@ -169,23 +149,32 @@ class Suggester:
                 return candidate.canonical(), Suggestion(params=params)
         return None
 
-    def _is_new(self, candidate: Candidate, known: Mapping[str, Observation]) -> bool:
+    def _is_new(self, candidate: Candidate, known: History) -> bool:
         return candidate.key not in known and candidate.key not in self._elsewhere
 
-    def _remember(self, history: Sequence[Observation], params: Params) -> Suggestion:
+    def _remember(self, history: History, params: Params) -> Suggestion:
         """A known structure as a proposal, with what the sampler notes about it."""
         study = self._study(history)
         study.enqueue_trial(params)
         return _suggestion(study, study.ask(self._distributions))
 
-    def _study(self, history: Sequence[Observation]) -> optuna.Study:
+    def _study(self, history: History) -> optuna.Study:
         quiet_optuna()
         entropy = np.random.SeedSequence((self._seed, len(history))).generate_state(1)
-        study = optuna.create_study(direction="maximize", sampler=SAMPLERS[self._sampler](int(entropy[0])))
-        study.add_trials([self._frozen(observation) for observation in history[-WINDOW:]])
-        return study
+        storage = WindowStorage(self._trials(history.window()))
+        sampler = SAMPLERS[self._sampler](int(entropy[0]))
+        return optuna.create_study(direction="maximize", sampler=sampler, storage=storage)
 
-    def _frozen(self, observation: Observation) -> FrozenTrial:
+    def _trials(self, window: Sequence[Observation]) -> list[FrozenTrial]:
+        """The observations as Optuna's trials, those that did not change since the last proposal as they were."""
+        before, self._frozen = self._frozen, {}
+        for observation in window:
+            seen = before.get(observation.key)
+            same = seen is not None and seen[0] is observation
+            self._frozen[observation.key] = seen if seen and same else (observation, self._freeze(observation))
+        return [trial for _, trial in self._frozen.values()]
+
+    def _freeze(self, observation: Observation) -> FrozenTrial:
         # TPE ranks pruned trials below complete ones and by the rung they reached: halving's own order.
         # The other samplers only learn from complete ones.
         scores = observation.scores
@@ -214,7 +203,7 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 
 
 def _suggestion(study: optuna.Study, trial: optuna.Trial) -> Suggestion:
-    frozen = study.trials[trial.number]
+    frozen = study.get_trials(deepcopy=False)[trial.number]
     # Copies of the proposal itself are not worth keeping; NSGA-II's generation is.
     memory = {k: v for k, v in frozen.system_attrs.items() if k.endswith(":generation")}
     return Suggestion(params=dict(trial.params), memory=memory)

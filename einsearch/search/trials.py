@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from einsearch.frontier import Frontier
-from einsearch.search.suggest import Observation, Suggestion
+from einsearch.search.history import Observation, Suggestion
+from einsearch.search.rungs import Standing
 from einsearch.store import Curve
 
 
@@ -22,29 +23,32 @@ def rung_losses(curve: Curve, rungs: Sequence[int]) -> tuple[float, ...]:
     return tuple(found)
 
 
-def observations(curves: Iterable[Curve], rungs: Sequence[int], frontier: Frontier) -> list[Observation]:
-    """What the sampler may learn: log2 of the compute multiplier at every rung of every search trial.
+def observation(curve: Curve, rungs: Sequence[int], frontier: Frontier) -> Observation | None:
+    """What the sampler may learn of a search trial: log2 of the compute multiplier at every rung.
 
-    Before the first dense run there is no frontier and so no score.
+    None for other trials. Before the first dense run there is no frontier and so no score.
     """
-    found = []
-    for curve in curves:
-        trial = curve.trial
-        if trial.kind != "search" or trial.suggestion is None:
-            continue
-        scores: tuple[float, ...] = ()
-        if not frontier.empty:
-            scores = tuple(
-                math.log2(frontier.multiplier(rung // trial.flops_per_step * trial.flops_per_step, loss).value)
-                for rung, loss in zip(rungs, rung_losses(curve, rungs), strict=False)
-            )
-        found.append(
-            Observation(
-                key=trial.key,
-                suggestion=Suggestion.from_json(trial.suggestion),
-                scores=scores,
-                done=trial.state == "complete",
-                failed=trial.state == "failed",
-            )
+    trial = curve.trial
+    if trial.kind != "search" or trial.suggestion is None:
+        return None
+    scores: tuple[float, ...] = ()
+    if not frontier.empty:
+        scores = tuple(
+            math.log2(frontier.multiplier(rung // trial.flops_per_step * trial.flops_per_step, loss).value)
+            for rung, loss in zip(rungs, rung_losses(curve, rungs), strict=False)
         )
-    return found
+    return Observation(
+        key=trial.key,
+        suggestion=Suggestion.from_json(trial.suggestion),
+        scores=scores,
+        done=trial.state == "complete",
+        failed=trial.state == "failed",
+    )
+
+
+def standing(curve: Curve, rungs: Sequence[int]) -> Standing | None:
+    """How the halving sees a search trial; None for other trials, and for one that failed."""
+    trial = curve.trial
+    if trial.kind != "search" or trial.state == "failed":
+        return None
+    return Standing(trial_id=trial.id, losses=rung_losses(curve, rungs), paused=trial.state == "paused")

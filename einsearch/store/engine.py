@@ -4,9 +4,10 @@ import json
 import os
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,21 @@ SQLITE_TROUBLE = {
 }
 
 
+class _Batch(threading.local):
+    """The transaction that a thread's writing calls share, if they do."""
+
+    stack: ExitStack | None = None
+    connection: Connection | None = None
+    broken = False
+
+
 class Database:
     """An open database whose transactions are either read or write."""
 
     def __init__(self, engine: Engine, url: str) -> None:
         self._engine = engine
         self.url = url
+        self._batch = _Batch()
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
@@ -61,9 +71,39 @@ class Database:
 
         SQLite takes the write lock at once (BEGIN IMMEDIATE: a later upgrade from a read lock cannot
         wait). On PostgreSQL the block locks the study's row first, see `einsearch.store.fence`.
+        Within :meth:`together` the block is a part of that transaction.
         """
-        with self._transaction({"es_write": True}) as connection:
-            yield connection
+        batch = self._batch
+        if batch.stack is None:
+            with self._transaction({"es_write": True}) as connection:
+                yield connection
+            return
+        if batch.connection is None:
+            batch.connection = batch.stack.enter_context(self._transaction({"es_write": True}))
+        try:
+            yield batch.connection
+        except BaseException:
+            batch.broken = True
+            raise
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make one transaction of all writing calls of this thread in the block: at its end all are committed, or none.
+
+        It begins with the first of them. A reading call in the block does not see what they wrote. RuntimeError (a bug
+        of the caller), with nothing committed, where one of them failed and the block went on.
+        """
+        batch = self._batch
+        if batch.stack is not None:
+            raise RuntimeError("together() within together()")
+        try:
+            with ExitStack() as stack:
+                batch.stack = stack
+                yield
+                if batch.broken:
+                    raise RuntimeError("a writing call failed within together(), so nothing of it is committed")
+        finally:
+            batch.stack, batch.connection, batch.broken = None, None, False
 
     @contextmanager
     def _transaction(self, options: dict[str, Any]) -> Iterator[Connection]:

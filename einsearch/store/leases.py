@@ -78,9 +78,18 @@ class Leases(Database):
             enter(connection, study_id, epoch)
             _beat(connection, study_id)
             at = utc_now()
-            for segment_id, step, loss in updates:
-                values = {"progress_step": step, "progress_loss": finite(loss), "progress_at": at}
-                connection.execute(_PROGRESS, {"segment": segment_id, "study": study_id, **values})
+            rows = [
+                {
+                    "segment": segment_id,
+                    "study": study_id,
+                    "progress_step": step,
+                    "progress_loss": finite(loss),
+                    "progress_at": at,
+                }
+                for segment_id, step, loss in updates
+            ]
+            if rows:
+                connection.execute(_PROGRESS, rows)
 
     def release_lease(self, study_id: int, epoch: int) -> None:
         """Stop being the driver. Segments still reserved are lost when the next driver begins."""

@@ -19,14 +19,11 @@ from einsearch.store.schema import TRIAL_STATES, es_segment, es_trial
 from einsearch.store.trials import finish_time
 
 # Built once: building a statement costs several times what SQLite takes to run it.
-_INSERT = insert(es_segment)
+_INSERT = insert(es_segment).returning(es_segment)
 _UPDATE_SEGMENT = update(es_segment).where(es_segment.c.id == bindparam("segment"))
 _UPDATE_TRIAL = update(es_trial).where(es_trial.c.id == bindparam("trial"))
 _STANDING_OF_TRIAL = select(es_trial.c.state, es_trial.c.step, es_trial.c.reused_from).where(
     es_trial.c.id == bindparam("trial")
-)
-_RESERVED_OF_TRIAL = select(es_segment).where(
-    es_segment.c.trial_id == bindparam("trial"), es_segment.c.state == "reserved"
 )
 _SEGMENT_AND_TRIAL = (
     select(es_segment, es_trial.c.flops_done)
@@ -69,10 +66,9 @@ class Ledger(Database):
                 "state": "reserved",
                 "reserved_at": utc_now(),
             }
-            connection.execute(_INSERT, reservation)
+            row = connection.execute(_INSERT, reservation).one()
             book(connection, books, reserved=flops)
             connection.execute(_UPDATE_TRIAL, {"trial": trial_id, "state": "running"})
-            row = connection.execute(_RESERVED_OF_TRIAL, {"trial": trial_id}).one()
         return SegmentRow(**row._mapping)
 
     def settle(

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+SIMULATED = "simulated"
+"""The device, in the protocol, of studies whose losses are made up."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRow:
@@ -24,6 +27,11 @@ class StudyRow:
     reserved: int
     state: str
     seconds: float
+
+    @property
+    def simulated(self) -> bool:
+        """Whether nothing was trained: the losses are made up, to measure the driver."""
+        return bool(self.protocol.get("device") == SIMULATED)
 
     @property
     def free(self) -> int:

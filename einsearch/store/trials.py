@@ -4,7 +4,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from einsearch.errors import EinsearchError
 from einsearch.store.books import Books
@@ -18,6 +18,15 @@ from einsearch.store.schema import TRIAL_KINDS, TRIAL_STATES, es_study, es_trial
 
 FINISHED = ("complete", "failed")
 MATCHES_SHOWN = 10
+# Built once: building a statement costs several times what SQLite takes to run it.
+_INSERT = insert(es_trial).returning(es_trial)
+_TWIN = select(es_trial.c.number).where(
+    es_trial.c.study_id == bindparam("study"),
+    es_trial.c.key == bindparam("key"),
+    es_trial.c.seed == bindparam("seed"),
+)
+_LAST = select(func.max(es_trial.c.number)).where(es_trial.c.study_id == bindparam("study"))
+
 NOT_COPIED = ("id", "study_id", "number", "created_at")
 
 
@@ -174,19 +183,14 @@ def _check_same_protocol(connection: Connection, books: Books, source: TrialRow)
 
 
 def _insert(connection: Connection, books: Books, values: dict[str, Any]) -> TrialRow:
-    columns = es_trial.c
-    twin = connection.execute(
-        select(columns.number).where(
-            columns.study_id == books.id, columns.key == values["key"], columns.seed == values["seed"]
-        )
-    ).scalar_one_or_none()
+    named = {"study": books.id, "key": values["key"], "seed": values["seed"]}
+    twin = connection.execute(_TWIN, named).scalar_one_or_none()
     if twin is not None:
         raise DuplicateTrial(
             f"trial {twin} of study {books.name!r} has key {values['key']!r} and seed {values['seed']} "
             "already; a key is trained once per seed"
         )
-    last = connection.execute(select(func.max(columns.number)).where(columns.study_id == books.id)).scalar_one()
+    last = connection.execute(_LAST, {"study": books.id}).scalar_one()
     number = 0 if last is None else last + 1
-    connection.execute(insert(es_trial).values(study_id=books.id, number=number, created_at=utc_now(), **values))
-    (trial,) = _rows(connection, select(es_trial).where(columns.study_id == books.id, columns.number == number))
-    return trial
+    row = {"study_id": books.id, "number": number, "created_at": utc_now(), **values}
+    return TrialRow(**connection.execute(_INSERT, row).one()._mapping)

@@ -7,7 +7,8 @@ import optuna
 import pytest
 
 from einsearch.errors import EinsearchError
-from einsearch.search.suggest import ATTEMPTS, SAMPLERS, WINDOW, Observation, Suggester, Suggestion, distributions
+from einsearch.search.history import WINDOW, Observation, Suggestion
+from einsearch.search.suggest import ATTEMPTS, SAMPLERS, Suggester, distributions
 from einsearch.space.candidate import Candidate
 from einsearch.space.draws import Drawer
 from einsearch.space.parse import parse

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from einsearch.search.suggest import SAMPLERS, Observation, Suggester, Suggestion, distributions
+from einsearch.search.history import Observation, Suggestion
+from einsearch.search.suggest import SAMPLERS, Suggester, distributions
 from einsearch.space.candidate import Candidate
 from einsearch.space.mixture_choices import MixtureChoices
 from einsearch.space.parse import parse
