@@ -73,11 +73,11 @@ def test_a_stop_ends_all_processes_with_a_checkpoint(segment: Segment, setting: 
 
 
 def test_what_cannot_be_divided_is_refused(segment: Segment, setting: Setting, corpus: Corpus) -> None:
-    with pytest.raises(EinsearchError, match="^a batch of 4 sequences has no 3 equal parts; use a divisor of 4$"):
+    with pytest.raises(EinsearchError, match=r"^a batch of 4 sequences has no 3 equal parts; use a divisor of 4$"):
         train_in_parallel(segment, setting, corpus, [CPU] * 3)
     mixture = Mixture(experts=4, active=2)
     routed = Candidate.of(parse("btt"), ModelShape(width=16, depth=1, head_size=8), mixture)
-    with pytest.raises(EinsearchError, match="^a mixture of experts trains on one device"):
+    with pytest.raises(EinsearchError, match=r"^a mixture of experts trains on one device"):
         train_in_parallel(replace(segment, candidate=routed), setting, corpus, [CPU, CPU])
 
 
