@@ -9,6 +9,7 @@ from sqlalchemy import select
 from einsearch.errors import EinsearchError
 from einsearch.store.engine import Database
 from einsearch.store.ledger import read_segments
+from einsearch.store.outage import survives_outages
 from einsearch.store.rows import SegmentRow, StudyRow, TrialRow
 from einsearch.store.schema import es_study
 from einsearch.store.trials import read_trials
@@ -29,6 +30,7 @@ class Audit:
 class Audits(Database):
     """The check that the counters can be trusted."""
 
+    @survives_outages
     def audit(self, study_id: int) -> Audit:
         """Add the segments up again and compare with counters, budget and trials."""
         with self._read() as connection:

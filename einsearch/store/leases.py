@@ -10,6 +10,7 @@ from einsearch.store.column_types import utc_now
 from einsearch.store.engine import Database
 from einsearch.store.fence import clock, enter, lock_study, process_of, read_lease
 from einsearch.store.losses import finite
+from einsearch.store.outage import survives_outages
 from einsearch.store.rows import LeaseRow
 from einsearch.store.schema import es_lease, es_segment
 
@@ -28,11 +29,13 @@ _PROGRESS = update(es_segment).where(
 class Leases(Database):
     """Who may write to a study."""
 
+    @survives_outages
     def lease(self, study_id: int) -> LeaseRow | None:
         """Who holds the lease, alive or not; None where it was released or never taken."""
         with self._read() as connection:
             return read_lease(connection, study_id)
 
+    @survives_outages
     def acquire_lease(
         self,
         study_id: int,
@@ -63,12 +66,14 @@ class Leases(Database):
             charge_as_lost(connection, books, true(), reason)
         return epoch
 
+    @survives_outages
     def heartbeat(self, study_id: int, epoch: int) -> None:
         """Give a sign of life; LeaseLost if `epoch` is not the current lease."""
         with self._write() as connection:
             enter(connection, study_id, epoch)
             _beat(connection, study_id)
 
+    @survives_outages
     def progress(self, study_id: int, epoch: int, updates: Sequence[tuple[int, int, float | None]]) -> None:
         """Record (segment id, step, training loss) of running segments, and a heartbeat with them.
 
@@ -82,6 +87,7 @@ class Leases(Database):
                 values = {"progress_step": step, "progress_loss": finite(loss), "progress_at": at}
                 connection.execute(_PROGRESS, {"segment": segment_id, "study": study_id, **values})
 
+    @survives_outages
     def release_lease(self, study_id: int, epoch: int) -> None:
         """Stop being the driver. Segments still reserved are lost when the next driver begins."""
         with self._write() as connection:

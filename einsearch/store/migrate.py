@@ -40,9 +40,9 @@ def bring_to_head(database: Database, *, create: bool) -> None:
         raise EinsearchError(f"there is no store at {database.url} yet; `einsearch run` makes one")
     if not create:
         raise EinsearchError(
-            f"store {database.url} has the old schema revision {current!r}; `einsearch run` upgrades it"
+            f"store {database.url} has the old schema revision {current!r}; `einsearch db upgrade` upgrades it"
         )
-    with _ONE_UPGRADE, database._write() as connection:
+    with _ONE_UPGRADE, database._write(receipt=False) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRESQL_LOCK})
         if _revision(connection) != head:  # another process may have been first

@@ -7,6 +7,7 @@ them, and states are strings with a CHECK because PostgreSQL would share an enum
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Float,
@@ -157,4 +158,13 @@ es_point = Table(
     Column("train_loss", Float),
     Column("validation_loss", Float),
     Column("seconds", Float, nullable=False),
+)
+
+# One row a writer: the token of its last transaction, see `einsearch.store.receipts`. No foreign key: it outlives studies.
+es_receipt = Table(
+    "es_receipt",
+    metadata,
+    Column("token", Text, primary_key=True),
+    Column("valid", Boolean, nullable=False),
+    Column("left_at", UtcDateTime, nullable=False),
 )

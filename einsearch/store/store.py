@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from einsearch.store.audit import Audits
-from einsearch.store.engine import make_engine, parse_url, prepare_sqlite, shown
+from einsearch.store.engine import make_engine, memory_engine, parse_url, prepare_sqlite, shown
 from einsearch.store.leases import Leases
 from einsearch.store.ledger import Ledger
 from einsearch.store.migrate import bring_to_head
@@ -31,7 +31,15 @@ class Store(Studies, Leases, Trials, Ledger, Audits):
         parsed = parse_url(url)
         if parsed.drivername == "sqlite":
             prepare_sqlite(parsed, create=create)
-        store = cls(make_engine(parsed), shown(parsed))
+        return cls._at_head(cls(make_engine(parsed), shown(parsed)), create=create)
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """A new store in this process's memory, forgotten when it is closed. No other process, nor Optuna, sees it."""
+        return cls._at_head(cls(memory_engine(), "sqlite:///:memory:"), create=True)
+
+    @classmethod
+    def _at_head(cls, store: Self, *, create: bool) -> Self:
         try:
             bring_to_head(store, create=create)
         except BaseException:
