@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
 from einsearch.frontier import Frontier
@@ -20,7 +19,7 @@ from einsearch.search.suggest import distributions, quiet_optuna
 from einsearch.search.trials import rung_losses
 from einsearch.space.search_space import SearchSpace
 from einsearch.store import Curve
-from einsearch.store.engine import BUSY_SECONDS, parse_url
+from einsearch.search.optuna_storage import open_storage, optuna_storage
 
 _KEY = "einsearch:key"
 _STATES = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
@@ -42,7 +41,7 @@ class OptunaMirror:
         quiet_optuna()
         self._rungs = rungs
         self._distributions = distributions(space)
-        self._storage = _storage(url)
+        self._storage = open_storage(url)
         study = optuna.create_study(storage=self._storage, study_name=name, direction="maximize", load_if_exists=True)
         # What another driver mirrored before; from here on this object knows what it wrote, and never
         # reads the study again: Optuna copies all its trials for every look.
@@ -64,6 +63,11 @@ class OptunaMirror:
         for curve in curves:
             if curve.trial.kind == "search" and curve.trial.suggestion is not None:
                 self._sync_one(curve, frontier, final, dense_done or final)
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
 
     def _sync_one(self, curve: Curve, frontier: Frontier, final: bool, may_end: bool) -> None:
         trial = curve.trial
@@ -119,15 +123,6 @@ def _attributes(curve: Curve) -> dict[str, Any]:
 def delete_mirror(url: str, name: str) -> None:
     """Remove the Optuna study of that name; a study that was never mirrored has none."""
     quiet_optuna()
-    storage = _storage(url)
-    if name in optuna.get_all_study_names(storage):
-        optuna.delete_study(study_name=name, storage=storage)
-
-
-def _storage(url: str) -> RDBStorage:
-    """Optuna's storage in the database of a store, reached by the same driver."""
-    parsed = parse_url(url)
-    arguments: dict[str, Any] = {"pool_pre_ping": True}
-    if parsed.drivername == "sqlite":
-        arguments = {"connect_args": {"timeout": BUSY_SECONDS}}
-    return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=arguments)
+    with optuna_storage(url) as storage:
+        if name in optuna.get_all_study_names(storage):
+            optuna.delete_study(study_name=name, storage=storage)

@@ -22,9 +22,10 @@ from einsearch.proxy.corpus import Corpus, load_corpus
 from einsearch.proxy.device import devices, setting_for, usable_cores
 from einsearch.proxy.protocol import Setting
 from einsearch.search.config import StudyConfig, write_flops
-from einsearch.search.driver import Driver, Mirror, Observer
+from einsearch.search.driver import Driver, Observer
 from einsearch.search.local import LocalExecutor
 from einsearch.search.mirror import OptunaMirror, delete_mirror
+from einsearch.search.patient_mirror import PatientMirror
 from einsearch.search.plan import Plan, make_plan
 from einsearch.space.space_file import load_space
 from einsearch.store import Curve, Store, StudyRow
@@ -127,7 +128,10 @@ class Study:
                 if budget is not None:
                     store.set_budget(row.id, epoch, budget)
                 row = store.study(row.name)  # after the lease: what the last driver left is charged by now
-                mirror: Mirror = OptunaMirror(self.store_url, row.name, self.plan.space, self.plan.rungs)
+                mirror = PatientMirror(
+                    self.store_url,
+                    lambda: OptunaMirror(self.store_url, row.name, self.plan.space, self.plan.rungs),
+                )
                 executor = LocalExecutor(
                     places,
                     self.setting,
@@ -152,6 +156,7 @@ class Study:
                         return driver.run()
                 finally:
                     executor.close()
+                    mirror.close()
             finally:
                 store.release_lease(row.id, epoch)
 
