@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "Train one candidate and print its curve. The same command continues an interrupted one.",
     "bench": "Time the implementations of layers beside nn.Linear, or training steps of models beside dense.",
     "clean": "Remove a study from the store with its files; studies that run are refused.",
+    "db": "Make, upgrade, check and copy the SQL store.",
     "enumerate": "List every irreducible structure of so many factors, each once.",
     "analyze": "Say what an einsum is: taxonomy, families, costs, rank, exactly.",
     "draw": "Draw a structure: as text, or as a picture of its diagram and its matrices.",
@@ -45,8 +46,11 @@ class _Commands(TyperGroup):
         if self.summaries:
             return TyperCommand(cmd_name, help=COMMANDS[cmd_name])
         module = import_module(f"einsearch.cli.{cmd_name}")
+        command = getattr(module, cmd_name)
+        if isinstance(command, typer.Typer):  # a group of commands
+            return typer.main.get_command(command)
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        single.command(name=cmd_name)(getattr(module, cmd_name))
+        single.command(name=cmd_name)(command)
         return typer.main.get_command(single)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

@@ -154,7 +154,9 @@ class Driver:
             self._tick()
             self.engine_seconds += time.process_time() - began
         finished = not self._stopping
-        self.state.store.heartbeat(self.state.study.id, self.state.epoch)  # waits for the database, as the mirror does not
+        self.state.store.heartbeat(
+            self.state.study.id, self.state.epoch
+        )  # waits for the database, as the mirror does not
         self._mirror.sync(self.state.curves, self.state.frontier, final=finished)
         state = "finished" if finished else "stopped"
         self.state.store.set_study_state(self.state.study.id, self.state.epoch, state, seconds=self.seconds)

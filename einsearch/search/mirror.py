@@ -14,12 +14,14 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from einsearch.frontier import Frontier
+from einsearch.errors import EinsearchError
+from einsearch.frontier import Frontier, dense_frontier
+from einsearch.search.optuna_storage import TROUBLE, line_of, open_storage, optuna_storage
+from einsearch.search.plan import Plan
 from einsearch.search.suggest import distributions, quiet_optuna
 from einsearch.search.trials import rung_losses
 from einsearch.space.search_space import SearchSpace
-from einsearch.store import Curve
-from einsearch.search.optuna_storage import open_storage, optuna_storage
+from einsearch.store import Curve, Store
 
 _KEY = "einsearch:key"
 _STATES = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
@@ -118,6 +120,27 @@ def _attributes(curve: Curve) -> dict[str, Any]:
         "parameters": trial.parameters,
         **taxonomy,
     }
+
+
+def rebuild_mirror(url: str, name: str) -> None:
+    """Make the Optuna study of a stored study from its trials; one that is there is completed.
+
+    Raises EinsearchError where the database fails, or the study was not made by `einsearch run`.
+    """
+    with Store.open(url, create=False) as store:
+        row = store.study(name)
+        curves = store.curves(row.id)
+    if "plan" not in row.config:
+        raise EinsearchError(f"study {name!r} has no plan, from which its Optuna study could be made")
+    plan = Plan.from_json(row.config["plan"], row.budget)
+    try:
+        mirror = OptunaMirror(url, name, plan.space, plan.rungs)
+        try:
+            mirror.sync(curves, dense_frontier(curves), final=row.state == "finished")
+        finally:
+            mirror.close()
+    except TROUBLE as error:
+        raise EinsearchError(line_of(url, error)) from error
 
 
 def delete_mirror(url: str, name: str) -> None:

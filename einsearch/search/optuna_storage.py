@@ -21,17 +21,21 @@ TROUBLE = (SQLAlchemyError, StorageInternalError)
 _ATTEMPTS = 5
 
 
-def open_storage(url: str) -> RDBStorage:
+def open_storage(url: str, *, any_version: bool = False) -> RDBStorage:
     """Optuna's storage in the database of a store, reached by the same driver; its tables are made if missing.
 
-    Raises EinsearchError where the tables are of an Optuna that this one does not work with.
+    Raises EinsearchError where the tables are of an Optuna that this one does not work with, but for `any_version`.
     """
     parsed = parse_url(url)
     arguments: dict[str, Any] = {"pool_pre_ping": True}
     if parsed.drivername == "sqlite":
         arguments = {"connect_args": {"timeout": BUSY_SECONDS}}
     try:
-        return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=arguments)
+        return RDBStorage(
+            parsed.render_as_string(hide_password=False),
+            engine_kwargs=arguments,
+            skip_compatibility_check=any_version,
+        )
     except RuntimeError as error:  # what RDBStorage raises for another version of its schema
         raise EinsearchError(
             f"the Optuna tables in {shown(parsed)} do not suit Optuna {optuna.__version__}; "
@@ -39,11 +43,20 @@ def open_storage(url: str) -> RDBStorage:
         ) from error
 
 
+def upgrade_tables(url: str) -> bool:
+    """Bring Optuna's tables, which are there, to the schema of this Optuna; False where they have it already."""
+    with optuna_storage(url, any_version=True) as storage:
+        if storage.get_current_version() == storage.get_head_version():
+            return False
+        storage.upgrade()
+        return True
+
+
 @contextmanager
-def optuna_storage(url: str) -> Iterator[RDBStorage]:
+def optuna_storage(url: str, *, any_version: bool = False) -> Iterator[RDBStorage]:
     """`open_storage`, closed at the end; trouble with the database becomes an EinsearchError."""
     try:
-        storage = open_storage(url)
+        storage = open_storage(url, any_version=any_version)
         try:
             yield storage
         finally:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
-
-import psutil
 
 from einsearch.errors import EinsearchError
 from einsearch.layers.choice import require_cache
@@ -27,16 +22,9 @@ from einsearch.search.local import LocalExecutor
 from einsearch.search.mirror import OptunaMirror, delete_mirror
 from einsearch.search.patient_mirror import PatientMirror
 from einsearch.search.plan import Plan, make_plan
+from einsearch.search.whereabouts import RUNS, default_store_url, is_alive, this_process
 from einsearch.space.space_file import load_space
 from einsearch.store import Curve, Store, StudyRow
-
-RUNS = Path("runs")
-"""Where studies are kept when nothing else is said: store, data cache, checkpoints, reports."""
-
-
-def default_store_url(runs: Path) -> str:
-    """EINSEARCH_STORE, or a SQLite file in the runs folder."""
-    return os.environ.get("EINSEARCH_STORE") or f"sqlite:///{runs / 'einsearch.db'}"
 
 
 class _Silent:
@@ -232,24 +220,6 @@ def stored_config(row: StudyRow) -> StudyConfig:
     """The configuration a stored study was begun with; its budget is the present one."""
     asked = {name: value for name, value in row.config.items() if name != "plan"}
     return StudyConfig.from_json(asked | {"budget": row.budget}, Setting.from_json(row.protocol).protocol)
-
-
-def this_process() -> str:
-    """host:pid:start time, which no other process has."""
-    process = psutil.Process()
-    return f"{platform.node() or socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
-
-
-def is_alive(owner: str) -> bool | None:
-    """Whether the process of :func:`this_process` still runs; None for one on another host."""
-    host, pid, started = owner.rsplit(":", 2)
-    if host != (platform.node() or socket.gethostname()):
-        return None
-    try:
-        process = psutil.Process(int(pid))
-        return process.status() != psutil.STATUS_ZOMBIE and f"{process.create_time():.2f}" == started
-    except psutil.NoSuchProcess:
-        return False
 
 
 @contextmanager

@@ -60,7 +60,7 @@ class Leases(Database):
             now = clock(connection)
             held = read_lease(connection, study_id)
             if held is not None:
-                _refuse_if_live(books.name, held, now, alive(held.owner), timeout)
+                refuse_if_live(books.name, held, now, alive(held.owner), timeout)
             epoch = _next_epoch(connection, study_id, owner, now)
             reason = f"driver {process_of(held.owner)} ended" if held else "driver ended"
             charge_as_lost(connection, books, true(), reason)
@@ -95,7 +95,8 @@ class Leases(Database):
             connection.execute(_LEASE, {"study": study_id, "owner": None})
 
 
-def _refuse_if_live(name: str, held: LeaseRow, now: float, is_alive: bool | None, timeout: float) -> None:
+def refuse_if_live(name: str, held: LeaseRow, now: float, is_alive: bool | None, timeout: float) -> None:
+    """EinsearchError while the owner of a lease may still run its study; see `Leases.acquire_lease`."""
     # Whichever clock was wrong, a heartbeat from the far future is no sign of life either: abs.
     age = abs(now - held.heartbeat_at)
     patience = timeout * HANGING if is_alive else timeout

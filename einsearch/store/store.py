@@ -34,6 +34,17 @@ class Store(Studies, Leases, Trials, Ledger, Audits):
         return cls._at_head(cls(make_engine(parsed), shown(parsed)), create=create)
 
     @classmethod
+    def as_it_is(cls, url: str) -> Self:
+        """Open a database whatever its schema, to look at that or to mend it; nothing is made.
+
+        Raises EinsearchError where there is no such database or it cannot be used.
+        """
+        parsed = parse_url(url)
+        if parsed.drivername == "sqlite":
+            prepare_sqlite(parsed, create=False)
+        return cls(make_engine(parsed), shown(parsed))
+
+    @classmethod
     def in_memory(cls) -> Self:
         """A new store in this process's memory, forgotten when it is closed. No other process, nor Optuna, sees it."""
         return cls._at_head(cls(memory_engine(), "sqlite:///:memory:"), create=True)
