@@ -21,10 +21,14 @@ PLACES = ("sqlite", "memory", "postgresql")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every test of a store over all places where one can be kept; one in memory has no URL to open it by."""
+    """Run every test of a store over all places where one can be kept, or those that its module names in PLACES.
+
+    A store in memory has no URL to open it by.
+    """
     if "place" in metafunc.fixturenames:
         by_url = "store_url" in metafunc.fixturenames
-        metafunc.parametrize("place", [place for place in PLACES if not (by_url and place == "memory")])
+        places = getattr(metafunc.module, "PLACES", PLACES)
+        metafunc.parametrize("place", [place for place in places if not (by_url and place == "memory")])
 
 
 @pytest.fixture
