@@ -25,6 +25,7 @@ from einsearch.search.plan import Plan, make_plan
 from einsearch.search.whereabouts import RUNS, default_store_url, is_alive, this_process
 from einsearch.space.space_file import load_space
 from einsearch.store import Curve, Store, StudyRow
+from einsearch.store.errors import StoreUnreachable
 
 
 class _Silent:
@@ -112,7 +113,7 @@ class Study:
         with Store.open(self.store_url) as store:
             row = self._row_to_run(store)
             epoch = store.acquire_lease(row.id, owner=this_process(), alive=is_alive)
-            try:
+            with _leased(store, row.id, epoch):
                 if budget is not None:
                     store.set_budget(row.id, epoch, budget)
                 row = store.study(row.name)  # after the lease: what the last driver left is charged by now
@@ -145,8 +146,6 @@ class Study:
                 finally:
                     executor.close()
                     mirror.close()
-            finally:
-                store.release_lease(row.id, epoch)
 
     def places(self, workers: int | None) -> list[str]:
         """The torch device of every worker."""
@@ -220,6 +219,20 @@ def stored_config(row: StudyRow) -> StudyConfig:
     """The configuration a stored study was begun with; its budget is the present one."""
     asked = {name: value for name, value in row.config.items() if name != "plan"}
     return StudyConfig.from_json(asked | {"budget": row.budget}, Setting.from_json(row.protocol).protocol)
+
+
+@contextmanager
+def _leased(store: Store, study_id: int, epoch: int) -> Iterator[None]:
+    """Give the lease back at the end; a store that is away cannot take it, and it lapses by itself."""
+    away = False
+    try:
+        yield
+    except StoreUnreachable:
+        away = True
+        raise
+    finally:
+        if not away:
+            store.release_lease(study_id, epoch)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,9 +55,15 @@ def server(postgresql_server: Server) -> Iterator[Server]:
         yield server
 
 
-def is_training(url: str) -> bool:
+def segments(url: str) -> list[str]:
+    """The states of all segments of a store."""
     with Store.open(url) as store:
-        return any(s.progress_step for study in store.studies() for s in store.segments(study.id))
+        return [segment.state for study in store.studies() for segment in store.segments(study.id)]
+
+
+def more_segments(url: str, count: int, process: subprocess.Popen[str]) -> bool:
+    assert process.poll() is None, "the run ended before it was disturbed"
+    return len(segments(url)) >= count
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 240.0) -> None:
@@ -78,12 +85,12 @@ def ran(
         command = [sys.executable, "-m", "einsearch", "run", str(study), "--store", url, *RUN]
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
-            wait_until(lambda: is_training(url) or process.poll() is not None)
             for mode in ("fast", "immediate"):
+                enough = len(segments(url)) + 2
+                wait_until(partial(more_segments, url, enough, process))
                 server.stop(mode)
                 time.sleep(3)
                 server.begin()
-                time.sleep(1)
             out, err = process.communicate(timeout=300)
         finally:
             process.kill()
@@ -110,8 +117,8 @@ def here(ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli) ->
 
 
 def test_the_study_survives_its_server(ran: Ran, calm: Study) -> None:
-    assert ran.err.count("; trying again for up to 120 s") >= 1
-    assert ran.err.count(" answers again after ") >= 1
+    assert ran.err.count("; trying again for up to 120 s") >= 2
+    assert ran.err.count(" answers again after ") >= 2
     assert "Traceback" not in ran.err
     with Store.open(ran.url, create=False) as store:
         row = store.study("tiny")
@@ -156,7 +163,8 @@ def test_copies_there_and_back_are_equal(here: Ran, server: Server, cli: Cli, tm
             silent_on_passwords(answer.out)
             assert cli("db", "check", target).code == 0
         with Store.open(here.url) as one, Store.open(last) as other:
-            assert rows(one, ids=True) == rows(other, ids=True)
+            # A crash of the server leaves gaps in its ids, which a copy has not.
+            assert rows(one, ids=False) == rows(other, ids=False)
     there, other = (optuna.load_study(study_name="tiny", storage=url) for url in (here.url, last))
     assert [(t.params, t.state, t.values) for t in there.get_trials()] == [
         (t.params, t.state, t.values) for t in other.get_trials()
@@ -213,7 +221,7 @@ def test_a_server_that_stays_away_ends_the_run_and_the_next_one_goes_on(
         Store.open(url).close()
 
         def stop() -> None:
-            wait_until(lambda: is_training(url))
+            wait_until(lambda: bool(segments(url)))
             server.stop("immediate")
 
         stopping = threading.Thread(target=stop)
