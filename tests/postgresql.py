@@ -134,6 +134,7 @@ class Server:
         with self.connect(name) as connection:
             connection.execute("DROP SCHEMA public CASCADE")
             connection.execute("CREATE SCHEMA public")
+            connection.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")  # as in a new database
         self._free.append(name)
 
     def _create(self) -> str:

@@ -241,7 +241,7 @@ def make_engine(url: URL) -> Engine:
             url,
             pool_pre_ping=True,
             isolation_level="READ COMMITTED",
-            connect_args=_patience_of(url),
+            connect_args=_libpq_arguments(url),
             json_serializer=_JSON,
         )
     except ImportError as error:
@@ -271,10 +271,10 @@ def _sqlite_engine(url: URL, arguments: dict[str, Any], **pool: Any) -> Engine:
     return engine
 
 
-def _patience_of(url: URL) -> dict[str, int]:
-    """How soon a host that is gone without a word counts as gone, where the URL does not say."""
+def _libpq_arguments(url: URL) -> dict[str, Any]:
+    """UTF-8, and after how many seconds a host that is gone without a word counts as gone, if the URL says nothing."""
     defaults = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-    return {name: seconds for name, seconds in defaults.items() if name not in url.query}
+    return {"client_encoding": "utf8"} | {name: n for name, n in defaults.items() if name not in url.query}
 
 
 def _set_up_postgresql(connection: Any, _record: object) -> None:

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from psycopg import sql
 
 from einsearch.search.config import read_study_file
 from einsearch.search.study import Study
-from einsearch.store import Store, outage
+from einsearch.store import Store
 
 if TYPE_CHECKING:
     from ..postgresql import Server
@@ -213,29 +212,37 @@ def test_a_password_would_have_been_found() -> None:
         silent_on_passwords("postgresql://einsearch:t0p%2FSecret%40word@host/db")
 
 
+IMPATIENT = """
+from einsearch.cli.main import main
+from einsearch.store import outage
+
+outage.PATIENCE = 1.0
+main()
+"""
+
+
 def test_a_server_that_stays_away_ends_the_run_and_the_next_one_goes_on(
-    server: Server, cli: Cli, tiny_study: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, cli: Cli, tiny_study: Path
 ) -> None:
-    monkeypatch.setattr(outage, "PATIENCE", 1.0)
     with server.database() as url:
         Store.open(url).close()
-
-        def stop() -> None:
-            wait_until(lambda: bool(segments(url)))
-            server.stop("immediate")
-
-        stopping = threading.Thread(target=stop)
-        stopping.start()
+        command = [sys.executable, "-c", IMPATIENT, "run", str(tiny_study), "--store", url, "--quiet", *RUN]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
-            answer = cli("run", tiny_study, "--store", url, "--quiet", *RUN)
+            wait_until(partial(more_segments, url, 1, process))
+            server.stop("immediate")
+            try:
+                out, err = process.communicate(timeout=120)
+            finally:
+                server.begin()
         finally:
-            stopping.join()
-            server.begin()
-        assert answer.code == 2
-        (line,) = (line for line in answer.err.splitlines() if line.startswith("einsearch: "))
+            process.kill()
+            process.wait()
+        assert process.returncode == 2
+        (line,) = (line for line in err.splitlines() if line.startswith("einsearch: "))
         assert "it stayed away for 1 s: once it is back, the same command goes on" in line
-        assert "Traceback" not in answer.err
-        silent_on_passwords(answer.out, answer.err)
+        assert "Traceback" not in err
+        silent_on_passwords(out, err)
         with Store.open(url) as store:
             row = store.study("tiny")
             assert store.audit(row.id).violations == ()
