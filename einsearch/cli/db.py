@@ -17,6 +17,7 @@ from einsearch.store.copy import copy_studies
 from einsearch.store.migrate import bring_to_head, revisions
 
 db = typer.Typer(
+    name="db",
     help="Make, upgrade, check and copy the SQL store.",
     no_args_is_help=True,
     add_completion=False,

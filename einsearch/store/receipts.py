@@ -7,6 +7,7 @@ its end, and from then on it can no longer commit. Only a server can lose a conn
 
 import threading
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
@@ -19,7 +20,7 @@ from einsearch.store.schema import es_receipt
 _KEPT = timedelta(days=1)
 
 _columns = es_receipt.c
-_VALUES = {"token": bindparam("new"), "valid": bindparam("is_valid"), "left_at": bindparam("moment")}
+_VALUES: dict[str, Any] = {"token": bindparam("new"), "valid": bindparam("is_valid"), "left_at": bindparam("moment")}
 _LEAVE = (
     insert(es_receipt)
     .values(_VALUES)
