@@ -1,10 +1,14 @@
-"""What every test shares: random einsums for Hypothesis, and a torch that repeats itself."""
+"""What every test shares: random einsums for Hypothesis, a torch that repeats itself, a database server."""
 
+from __future__ import annotations
+
+import importlib.util
 import random
 import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -12,6 +16,9 @@ from hypothesis import strategies as st
 
 from einsearch.space.einsum import Einsum
 from einsearch.space.structure import Index, Structure, index_kinds
+
+if TYPE_CHECKING:
+    from .postgresql import Server
 
 # Speed lives in benchmarks: a busy machine fails no test.
 settings.register_profile("einsearch", deadline=None)
@@ -75,6 +82,19 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EINSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Server]:
+    """A PostgreSQL server that the tests of this process share; none of them stops it."""
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("no driver for PostgreSQL: pip install 'einsearch[postgres]'")
+    from .postgresql import binaries, running_server
+
+    if binaries() is None:
+        pytest.skip("no PostgreSQL server on this machine: apt-get install postgresql")
+    with running_server() as server:
+        yield server
 
 
 TINY_SPACE = """\

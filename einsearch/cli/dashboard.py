@@ -18,7 +18,7 @@ from einsearch.dashboard.server import DEFAULT_PORT, listen
 from einsearch.dashboard.view import StoreView
 from einsearch.errors import EinsearchError
 from einsearch.search.mirror import quiet_optuna
-from einsearch.search.place import RUNS, default_store_url
+from einsearch.search.whereabouts import RUNS, default_store_url
 from einsearch.store import Store
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -26,6 +26,7 @@ COMMANDS = {
     "train": "Train one candidate and print its curve. The same command continues an interrupted one.",
     "bench": "Time the implementations of layers beside nn.Linear, or training steps of models beside dense.",
     "clean": "Remove a study from the store with its files; studies that run are refused.",
+    "db": "Make, upgrade, check and copy the SQL store.",
     "enumerate": "List every irreducible structure of so many factors, each once.",
     "analyze": "Say what an einsum is: taxonomy, families, costs, rank, exactly.",
     "draw": "Draw a structure: as text, or as a picture of its diagram and its matrices.",
@@ -58,13 +59,16 @@ class _Commands(TyperGroup):
             return None
         if self.summaries:
             return TyperCommand(cmd_name, help=COMMANDS[cmd_name])
+        command = _function(cmd_name)
+        if isinstance(command, typer.Typer):  # a group of commands
+            return typer.main.get_command(command)
         single = typer.Typer(name=cmd_name, add_completion=False, pretty_exceptions_enable=False)
         if within := WITHIN.get(cmd_name):
-            single.callback(invoke_without_command=True)(_function(cmd_name))
+            single.callback(invoke_without_command=True)(command)
             for name, module in within.items():
                 single.command(name=name)(_function(module))
         else:
-            single.command(name=cmd_name, context_settings=SETTINGS.get(cmd_name))(_function(cmd_name))
+            single.command(name=cmd_name, context_settings=SETTINGS.get(cmd_name))(command)
         return typer.main.get_command(single)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

@@ -76,7 +76,8 @@ def _facts_table(curve: Curve) -> Table:
     for name, value in (trial.environment or {}).items():
         table.add_row(name, ", ".join(value) if isinstance(value, list) else str(value))
     if trial.reused_from:
-        table.add_row("reused from", f"trial {trial.reused_from} of another study")
+        where = "another study" if trial.reused_from > 0 else "the store that this study was copied from"
+        table.add_row("reused from", f"trial {abs(trial.reused_from)} of {where}")
     if trial.checkpoint:
         table.add_row("checkpoint", trial.checkpoint)
     return table

@@ -154,6 +154,8 @@ class Driver:
             self._tick()
             self.engine_seconds += time.process_time() - began
         finished = not self._stopping
+        # Waits for the database, as the mirror does not.
+        self.state.store.heartbeat(self.state.study.id, self.state.epoch)
         self._sync_mirror(final=finished)
         state = "finished" if finished else "stopped"
         self.state.store.set_study_state(self.state.study.id, self.state.epoch, state, seconds=self.seconds)

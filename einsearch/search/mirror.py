@@ -16,15 +16,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
-from einsearch.frontier import Frontier
+from einsearch.errors import EinsearchError
+from einsearch.frontier import Frontier, dense_frontier
+from einsearch.search.optuna_storage import TROUBLE, line_of, open_storage, optuna_storage
+from einsearch.search.plan import Plan
 from einsearch.search.suggest import distributions, quiet_optuna
 from einsearch.search.trials import rung_losses
 from einsearch.space.search_space import SearchSpace
-from einsearch.store import Curve, TrialRow
-from einsearch.store.engine import BUSY_SECONDS, parse_url
+from einsearch.store import Curve, Store, TrialRow
 
 MOST_SHOWN = 1000
 """Trials that are mirrored, the first ones: with more the dashboard takes seconds for every refresh."""
@@ -58,7 +59,7 @@ class OptunaMirror:
         quiet_optuna()
         self._rungs = rungs
         self._distributions = distributions(space)
-        self._storage = _storage(url)
+        self._storage = open_storage(url)
         study = optuna.create_study(storage=self._storage, study_name=name, direction="maximize", load_if_exists=True)
         # What another driver mirrored before; from here on this object knows what it wrote, and never
         # reads the study again: Optuna copies all its trials for every look.
@@ -106,6 +107,11 @@ class OptunaMirror:
                 continue
             if key in self._shown or len(self._shown) < MOST_SHOWN:
                 yield curve
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
 
     def _sync_one(self, curve: Curve, frontier: Frontier, final: bool, may_end: bool) -> None:
         trial = curve.trial
@@ -164,18 +170,30 @@ def attributes(trial: TrialRow) -> dict[str, Any]:
     }
 
 
+def rebuild_mirror(url: str, name: str) -> None:
+    """Make the Optuna study of a stored study from its trials; one that is there is completed.
+
+    Raises EinsearchError where the database fails, or the study was not made by `einsearch run`.
+    """
+    with Store.open(url, create=False) as store:
+        row = store.study(name)
+        curves = store.curves(row.id)
+    if "plan" not in row.config:
+        raise EinsearchError(f"study {name!r} has no plan, from which its Optuna study could be made")
+    plan = Plan.from_json(row.config["plan"], row.budget)
+    try:
+        mirror = OptunaMirror(url, name, plan.space, plan.rungs)
+        try:
+            mirror.sync(curves, dense_frontier(curves), final=row.state == "finished")
+        finally:
+            mirror.close()
+    except TROUBLE as error:
+        raise EinsearchError(line_of(url, error)) from error
+
+
 def delete_mirror(url: str, name: str) -> None:
     """Remove the Optuna study of that name; a study that was never mirrored has none."""
     quiet_optuna()
-    storage = _storage(url)
-    if name in optuna.get_all_study_names(storage):
-        optuna.delete_study(study_name=name, storage=storage)
-
-
-def _storage(url: str) -> RDBStorage:
-    """Optuna's storage in the database of a store, reached by the same driver."""
-    parsed = parse_url(url)
-    arguments: dict[str, Any] = {"pool_pre_ping": True}
-    if parsed.drivername == "sqlite":
-        arguments = {"connect_args": {"timeout": BUSY_SECONDS}}
-    return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=arguments)
+    with optuna_storage(url) as storage:
+        if name in optuna.get_all_study_names(storage):
+            optuna.delete_study(study_name=name, storage=storage)

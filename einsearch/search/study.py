@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +10,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import psutil
 import torch
 
 from einsearch.errors import EinsearchError
@@ -24,12 +21,14 @@ from einsearch.proxy.location import Location, below, parse_location
 from einsearch.proxy.protocol import Setting
 from einsearch.search.backend import Backend
 from einsearch.search.config import StudyConfig, write_flops
-from einsearch.search.driver import Driver, Mirror, Observer
+from einsearch.search.driver import Driver, Observer
 from einsearch.search.mirror import OptunaMirror, delete_mirror
-from einsearch.search.place import RUNS, default_store_url
+from einsearch.search.patient_mirror import PatientMirror
 from einsearch.search.plan import Plan, make_plan
+from einsearch.search.whereabouts import RUNS, default_store_url, is_alive, this_process
 from einsearch.space.space_file import load_space
 from einsearch.store import Curve, Store, StudyRow
+from einsearch.store.errors import StoreUnreachable
 
 __all__ = ["RUNS", "Study", "default_store_url", "is_alive", "stored_config", "this_process"]
 
@@ -137,11 +136,14 @@ class Study:
         with Store.open(self.store_url) as store:
             row = self._row_to_run(store)
             epoch = store.acquire_lease(row.id, owner=this_process(), alive=is_alive)
-            try:
+            with _leased(store, row.id, epoch):
                 if budget is not None:
                     store.set_budget(row.id, epoch, budget)
                 row = store.study(row.name)  # after the lease: what the last driver left is charged by now
-                mirror: Mirror = OptunaMirror(self.store_url, row.name, self.plan.space, self.plan.rungs)
+                mirror = PatientMirror(
+                    self.store_url,
+                    lambda: OptunaMirror(self.store_url, row.name, self.plan.space, self.plan.rungs),
+                )
                 executor = backend.executor(
                     self.setting,
                     self.corpus,
@@ -169,8 +171,7 @@ class Study:
                         return driver.run()
                 finally:
                     executor.close()
-            finally:
-                store.release_lease(row.id, epoch)
+                    mirror.close()
 
     def checkpoints(self, storage: str | None) -> Location:
         """Where the checkpoints of this study are written."""
@@ -247,22 +248,18 @@ def stored_config(row: StudyRow) -> StudyConfig:
     return StudyConfig.from_json(asked | {"budget": row.budget}, Setting.from_json(row.protocol).protocol)
 
 
-def this_process() -> str:
-    """host:pid:start time, which no other process has."""
-    process = psutil.Process()
-    return f"{platform.node() or socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
-
-
-def is_alive(owner: str) -> bool | None:
-    """Whether the process of :func:`this_process` still runs; None for one on another host."""
-    host, pid, started = owner.rsplit(":", 2)
-    if host != (platform.node() or socket.gethostname()):
-        return None
+@contextmanager
+def _leased(store: Store, study_id: int, epoch: int) -> Iterator[None]:
+    """Give the lease back at the end; a store that is away cannot take it, and it lapses by itself."""
+    away = False
     try:
-        process = psutil.Process(int(pid))
-        return process.status() != psutil.STATUS_ZOMBIE and f"{process.create_time():.2f}" == started
-    except psutil.NoSuchProcess:
-        return False
+        yield
+    except StoreUnreachable:
+        away = True
+        raise
+    finally:
+        if not away:
+            store.release_lease(study_id, epoch)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from einsearch.store.engine import Database
 from einsearch.store.ledger import read_segments
+from einsearch.store.outage import survives_outages
 from einsearch.store.rows import SegmentRow, StudyRow, TrialRow
 from einsearch.store.studies import read_study
 from einsearch.store.trials import read_trials
@@ -26,6 +27,7 @@ class Audit:
 class Audits(Database):
     """The check that the counters can be trusted."""
 
+    @survives_outages
     def audit(self, study_id: int) -> Audit:
         """Add the segments up again and compare with counters, budget and trials."""
         with self._read() as connection:

@@ -14,8 +14,12 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.pool import QueuePool
 
 from einsearch.errors import EinsearchError
+from einsearch.store.errors import StoreUnreachable
+from einsearch.store.outage import Patience
+from einsearch.store.receipts import Receipts, was_committed
 
 BUSY_SECONDS = 60
 DRIVERS = {
@@ -25,7 +29,7 @@ DRIVERS = {
     "postgresql+psycopg": "postgresql+psycopg",
 }
 FORMS = "write sqlite:///PATH/einsearch.db or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
-INSTALL_POSTGRESQL = "pip install 'psycopg[binary]'"
+INSTALL_POSTGRESQL = "pip install 'einsearch[postgres]'"
 
 # What SQLite says, and what a person can do about it.
 SQLITE_TROUBLE = {
@@ -38,6 +42,14 @@ SQLITE_TROUBLE = {
     "malformed": "is damaged; restore a copy or give another --store",
 }
 
+# Errors of PostgreSQL that are no OperationalError and yet nobody's bug: insufficient privilege, read-only
+# transaction (a standby server), no schema to create tables in.
+POSTGRESQL_TROUBLE = ("42501", "25006", "3F000")
+
+
+# NaN in JSON would be accepted by SQLite and refused by PostgreSQL: refuse it on both.
+_JSON = partial(json.dumps, allow_nan=False)
+
 
 class _Batch(threading.local):
     """The transaction that a thread's writing calls share, if they do."""
@@ -48,34 +60,47 @@ class _Batch(threading.local):
 
 
 class Database:
-    """An open database whose transactions are either read or write."""
+    """An open database whose transactions are either read or write.
+
+    answered: whether the server has answered so far, so that it is worth waiting for. `url` has no password.
+    """
 
     def __init__(self, engine: Engine, url: str) -> None:
         self._engine = engine
         self.url = url
         self._batch = _Batch()
+        self.answered = False
+        self._receipts = Receipts()
+
+    @property
+    def _on_server(self) -> bool:
+        return self._engine.dialect.name == "postgresql"
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
         """A transaction that sees one snapshot and waits for no writer."""
-        if self._engine.dialect.name == "sqlite":
-            options: dict[str, Any] = {}
+        if self._on_server:
+            options: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         else:
-            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            options = {}
         with self._transaction(options) as connection:
             yield connection
 
     @contextmanager
-    def _write(self) -> Iterator[Connection]:
+    def _write(self, *, receipt: bool = True) -> Iterator[Connection]:
         """A transaction that commits when the block ends and rolls back when it raises.
 
         SQLite takes the write lock at once (BEGIN IMMEDIATE: a later upgrade from a read lock cannot
         wait). On PostgreSQL the block locks the study's row first, see `einsearch.store.fence`.
         Within :meth:`together` the block is a part of that transaction.
+
+        Where the connection is lost the block raises StoreUnreachable with nothing committed, so that it may be
+        done again, or ends in order because its commit turns out to have succeeded; without `receipt` that is
+        not found out.
         """
         batch = self._batch
         if batch.stack is None:
-            with self._transaction({"es_write": True}) as connection:
+            with self._transaction({"es_write": True}, receipt=receipt and self._on_server) as connection:
                 yield connection
             return
         if batch.connection is None:
@@ -92,7 +117,13 @@ class Database:
 
         It begins with the first of them. A reading call in the block does not see what they wrote. RuntimeError (a bug
         of the caller), with nothing committed, where one of them failed and the block went on.
+
+        On a server each call stays a transaction of its own: one whose connection is lost is done again by itself,
+        and what was done with the answers of those before it could not be taken back.
         """
+        if self._on_server:
+            yield
+            return
         batch = self._batch
         if batch.stack is not None:
             raise RuntimeError("together() within together()")
@@ -106,17 +137,51 @@ class Database:
             batch.stack, batch.connection, batch.broken = None, None, False
 
     @contextmanager
-    def _transaction(self, options: dict[str, Any]) -> Iterator[Connection]:
+    def _transaction(self, options: dict[str, Any], *, receipt: bool = False) -> Iterator[Connection]:
+        reached = committing = False
+        token: str | None = None
         try:
             with self._engine.connect() as connection:
+                reached = True
                 connection.execution_options(**options)
                 with connection.begin():
+                    if receipt:
+                        token = self._receipts.leave(connection)
                     yield connection
+                    committing = True
         except (DBAPIError, sqlite3.Error) as error:
-            line = explain(self.url, error)
-            if line is None:
+            trouble = self._trouble(error, reached)
+            if trouble is None:
                 raise
-            raise EinsearchError(line) from error
+            if not (committing and token and isinstance(trouble, StoreUnreachable)):
+                raise trouble from error
+            if not self._was_committed(token, trouble):
+                raise trouble from error
+        self.answered = True
+        if token:
+            self._receipts.committed(token)
+
+    def _was_committed(self, token: str, trouble: StoreUnreachable) -> bool:
+        """Ask the server, as soon as it is back, what became of the transaction with this receipt."""
+        patience = Patience(self)
+        while True:
+            patience.wait(trouble)
+            try:
+                with self._write(receipt=False) as connection:
+                    answer = was_committed(connection, token)
+            except StoreUnreachable as error:
+                trouble = error
+            else:
+                patience.over()
+                return answer
+
+    def _trouble(self, error: DBAPIError | sqlite3.Error, reached: bool) -> EinsearchError | None:
+        """The error as a person may read it, None for a bug of ours."""
+        line = explain(self.url, error)
+        lost = not reached or (isinstance(error, DBAPIError) and error.connection_invalidated)
+        if self._on_server and lost:
+            return StoreUnreachable(line or f"{self.url} closed the connection: {first_line(error)}")
+        return None if line is None else EinsearchError(line)
 
 
 def parse_url(text: str) -> URL:
@@ -215,19 +280,53 @@ def _switch_to_wal(connection: sqlite3.Connection, url: str) -> None:
 
 def make_engine(url: URL) -> Engine:
     """The engine of a parsed URL."""
-    # NaN in JSON would be accepted by SQLite and refused by PostgreSQL: refuse it on both.
-    options: dict[str, Any] = {"json_serializer": partial(json.dumps, allow_nan=False)}
     if url.drivername == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **options)
-        event.listen(engine, "connect", _set_up_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
+        return _sqlite_engine(url, {"timeout": BUSY_SECONDS})
     try:
-        return create_engine(url, pool_pre_ping=True, **options)
+        engine = create_engine(
+            url,
+            pool_pre_ping=True,
+            isolation_level="READ COMMITTED",
+            connect_args=_libpq_arguments(url),
+            json_serializer=_JSON,
+        )
     except ImportError as error:
         raise EinsearchError(
             f"a PostgreSQL store needs the driver psycopg ({first_line(error)}): {INSTALL_POSTGRESQL}"
         ) from error
+    event.listen(engine, "connect", _set_up_postgresql)
+    return engine
+
+
+def memory_engine() -> Engine:
+    """The engine of a SQLite database in this process's memory: one connection, for which threads wait in turn."""
+    return _sqlite_engine(
+        URL.create("sqlite"),
+        {"check_same_thread": False},
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=BUSY_SECONDS,
+    )
+
+
+def _sqlite_engine(url: URL, arguments: dict[str, Any], **pool: Any) -> Engine:
+    engine = create_engine(url, connect_args=arguments, json_serializer=_JSON, **pool)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _libpq_arguments(url: URL) -> dict[str, Any]:
+    """UTF-8, and after how many seconds a host that is gone without a word counts as gone, if the URL says nothing."""
+    defaults = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+    return {"client_encoding": "utf8"} | {name: n for name, n in defaults.items() if name not in url.query}
+
+
+def _set_up_postgresql(connection: Any, _record: object) -> None:
+    """Let the server end transactions of a driver that it no longer hears, which would hold the study's lock."""
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{BUSY_SECONDS}s'")
+    connection.commit()
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
@@ -250,8 +349,7 @@ def explain(url: str, error: DBAPIError | sqlite3.Error) -> str | None:
             if said in text:
                 return f"{url} {meaning}"
         return None
-    no_permission = getattr(cause, "sqlstate", None) == "42501"
-    if isinstance(error, OperationalError) or no_permission:
+    if isinstance(error, OperationalError) or getattr(cause, "sqlstate", None) in POSTGRESQL_TROUBLE:
         return f"{url} answers: {first_line(cause)}; check the server, the database and the user's rights"
     return None
 

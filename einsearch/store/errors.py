@@ -13,3 +13,7 @@ class AlreadySettled(EinsearchError):
 
 class DuplicateTrial(EinsearchError):
     """The study already has a trial with this key and seed: nothing is trained twice."""
+
+
+class StoreUnreachable(EinsearchError):
+    """The database server does not answer, or the connection to it was lost."""

@@ -10,6 +10,7 @@ from einsearch.store.column_types import utc_now
 from einsearch.store.engine import Database
 from einsearch.store.fence import clock, enter, lock_study, process_of, read_lease
 from einsearch.store.losses import finite
+from einsearch.store.outage import survives_outages
 from einsearch.store.rows import LeaseRow
 from einsearch.store.schema import es_lease, es_segment
 
@@ -28,11 +29,13 @@ _PROGRESS = update(es_segment).where(
 class Leases(Database):
     """Who may write to a study."""
 
+    @survives_outages
     def lease(self, study_id: int) -> LeaseRow | None:
         """Who holds the lease, alive or not; None where it was released or never taken."""
         with self._read() as connection:
             return read_lease(connection, study_id)
 
+    @survives_outages
     def acquire_lease(
         self,
         study_id: int,
@@ -57,18 +60,20 @@ class Leases(Database):
             now = clock(connection)
             held = read_lease(connection, study_id)
             if held is not None:
-                _refuse_if_live(books.name, held, now, alive(held.owner), timeout)
+                refuse_if_live(books.name, held, now, alive(held.owner), timeout)
             epoch = _next_epoch(connection, study_id, owner, now)
             reason = f"driver {process_of(held.owner)} ended" if held else "driver ended"
             charge_as_lost(connection, books, true(), reason)
         return epoch
 
+    @survives_outages
     def heartbeat(self, study_id: int, epoch: int) -> None:
         """Give a sign of life; LeaseLost if `epoch` is not the current lease."""
         with self._write() as connection:
             enter(connection, study_id, epoch)
             _beat(connection, study_id)
 
+    @survives_outages
     def progress(self, study_id: int, epoch: int, updates: Sequence[tuple[int, int, float | None]]) -> None:
         """Record (segment id, step, training loss) of running segments, and a heartbeat with them.
 
@@ -91,6 +96,7 @@ class Leases(Database):
             if rows:
                 connection.execute(_PROGRESS, rows)
 
+    @survives_outages
     def release_lease(self, study_id: int, epoch: int) -> None:
         """Stop being the driver. Segments still reserved are lost when the next driver begins."""
         with self._write() as connection:
@@ -98,7 +104,8 @@ class Leases(Database):
             connection.execute(_LEASE, {"study": study_id, "owner": None})
 
 
-def _refuse_if_live(name: str, held: LeaseRow, now: float, is_alive: bool | None, timeout: float) -> None:
+def refuse_if_live(name: str, held: LeaseRow, now: float, is_alive: bool | None, timeout: float) -> None:
+    """EinsearchError while the owner of a lease may still run its study; see `Leases.acquire_lease`."""
     # Whichever clock was wrong, a heartbeat from the far future is no sign of life either: abs.
     age = abs(now - held.heartbeat_at)
     patience = timeout * HANGING if is_alive else timeout

@@ -14,6 +14,7 @@ from einsearch.store.curves import write_points
 from einsearch.store.engine import Database
 from einsearch.store.errors import AlreadySettled
 from einsearch.store.fence import enter_segment, enter_trial
+from einsearch.store.outage import survives_outages
 from einsearch.store.rows import Point, SegmentRow
 from einsearch.store.schema import TRIAL_STATES, es_segment, es_trial
 from einsearch.store.trials import finish_time
@@ -35,11 +36,13 @@ _SEGMENT_AND_TRIAL = (
 class Ledger(Database):
     """The segments of a study and what they cost."""
 
+    @survives_outages
     def segments(self, study_id: int) -> list[SegmentRow]:
         """All segments of a study in the order of their reservation."""
         with self._read() as connection:
             return read_segments(connection, study_id)
 
+    @survives_outages
     def reserve(
         self, trial_id: int, epoch: int, *, start_step: int, end_step: int, flops: int, worker: str
     ) -> SegmentRow | None:
@@ -71,6 +74,7 @@ class Ledger(Database):
             connection.execute(_UPDATE_TRIAL, {"trial": trial_id, "state": "running"})
         return SegmentRow(**row._mapping)
 
+    @survives_outages
     def settle(
         self,
         segment_id: int,
@@ -125,6 +129,7 @@ class Ledger(Database):
             connection.execute(_UPDATE_TRIAL, {"trial": segment.trial_id, **standing})
             write_points(connection, segment.trial_id, points)
 
+    @survives_outages
     def lose(self, segment_id: int, epoch: int, reason: str) -> None:
         """Charge a segment whose worker died or hangs, whole; its trial is 'queued' again.
 

@@ -4,9 +4,13 @@ The database may also hold Optuna's tables: ours begin with `es_`, no foreign ke
 them, and states are strings with a CHECK because PostgreSQL would share an enum of the same name.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Float,
@@ -31,6 +35,11 @@ TRIAL_STATES = ("queued", "running", "paused", "complete", "failed")
 SEGMENT_STATES = ("reserved", "done", "lost")
 
 metadata = MetaData()
+
+
+def is_ours(name: str | None, type_: str, _parents: Mapping[Any, str | None]) -> bool:
+    """Whether Alembic may look at it: the database may also hold Optuna's tables, which are none of our business."""
+    return type_ != "table" or (name is not None and name.startswith(PREFIX))
 
 
 def _one_of(table: str, column: str, values: tuple[str, ...]) -> CheckConstraint:
@@ -157,4 +166,13 @@ es_point = Table(
     Column("train_loss", Float),
     Column("validation_loss", Float),
     Column("seconds", Float, nullable=False),
+)
+
+# One row a writer, the token of its last transaction: see `einsearch.store.receipts`.
+es_receipt = Table(
+    "es_receipt",
+    metadata,
+    Column("token", Text, primary_key=True),
+    Column("valid", Boolean, nullable=False),
+    Column("left_at", UtcDateTime, nullable=False),
 )

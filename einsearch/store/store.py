@@ -6,7 +6,7 @@ from typing import Self
 
 from einsearch.store.audit import Audits
 from einsearch.store.curves import read_points
-from einsearch.store.engine import make_engine, parse_url, prepare_sqlite, shown
+from einsearch.store.engine import make_engine, memory_engine, parse_url, prepare_sqlite, shown
 from einsearch.store.leases import Leases
 from einsearch.store.ledger import Ledger, read_segments
 from einsearch.store.mending import Mending
@@ -35,7 +35,26 @@ class Store(Studies, Leases, Trials, Ledger, Mending, Audits):
         parsed = parse_url(url)
         if parsed.drivername == "sqlite":
             prepare_sqlite(parsed, create=create)
-        store = cls(make_engine(parsed), shown(parsed))
+        return cls._at_head(cls(make_engine(parsed), shown(parsed)), create=create)
+
+    @classmethod
+    def as_it_is(cls, url: str) -> Self:
+        """Open a database whatever its schema, to look at that or to mend it; nothing is made.
+
+        Raises EinsearchError where there is no such database or it cannot be used.
+        """
+        parsed = parse_url(url)
+        if parsed.drivername == "sqlite":
+            prepare_sqlite(parsed, create=False)
+        return cls(make_engine(parsed), shown(parsed))
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """A new store in this process's memory, forgotten when it is closed. No other process, nor Optuna, sees it."""
+        return cls._at_head(cls(memory_engine(), "sqlite:///:memory:"), create=True)
+
+    @classmethod
+    def _at_head(cls, store: Self, *, create: bool) -> Self:
         try:
             bring_to_head(store, create=create)
         except BaseException:

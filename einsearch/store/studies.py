@@ -10,6 +10,7 @@ from einsearch.store.column_types import utc_now
 from einsearch.store.engine import Database
 from einsearch.store.fence import clock, enter, lock_study, process_of, read_lease
 from einsearch.store.leases import LEASE_TIMEOUT
+from einsearch.store.outage import survives_outages
 from einsearch.store.rows import StudyRow
 from einsearch.store.schema import STUDY_STATES, es_study
 
@@ -17,6 +18,7 @@ from einsearch.store.schema import STUDY_STATES, es_study
 class Studies(Database):
     """The table of studies."""
 
+    @survives_outages
     def create_study(
         self, *, name: str, config: dict[str, Any], protocol: dict[str, Any], protocol_id: str, budget: int
     ) -> StudyRow:
@@ -43,6 +45,7 @@ class Studies(Database):
             ) from error
         return self.study(name)
 
+    @survives_outages
     def study(self, name: str) -> StudyRow:
         """The study of this name; EinsearchError, with the names there are, if it is missing."""
         with self._read() as connection:
@@ -53,12 +56,14 @@ class Studies(Database):
         there = "it has " + ", ".join(map(repr, names)) if names else "it has no study yet"
         raise EinsearchError(f"there is no study {name!r} in {self.url}; {there}")
 
+    @survives_outages
     def studies(self) -> list[StudyRow]:
         """All studies, oldest first."""
         with self._read() as connection:
             rows = connection.execute(select(es_study).order_by(es_study.c.id))
             return [StudyRow(**row._mapping) for row in rows]
 
+    @survives_outages
     def set_budget(self, study_id: int, epoch: int, budget: int) -> None:
         """Change the budget (FLOPs); EinsearchError if it is below what is already used or promised."""
         with self._write() as connection:
@@ -70,6 +75,7 @@ class Studies(Database):
                 )
             connection.execute(update(es_study).where(es_study.c.id == books.id).values(budget=budget))
 
+    @survives_outages
     def set_study_state(self, study_id: int, epoch: int, state: str, *, seconds: float) -> None:
         """Set the state and the driver's wall-clock seconds so far (the total over all its runs)."""
         if state not in STUDY_STATES:
@@ -78,6 +84,7 @@ class Studies(Database):
             enter(connection, study_id, epoch)
             connection.execute(update(es_study).where(es_study.c.id == study_id).values(state=state, seconds=seconds))
 
+    @survives_outages
     def delete_study(self, name: str) -> None:
         """Delete a study with its trials, segments and points; EinsearchError while a driver runs it."""
         study_id = self.study(name).id

@@ -13,6 +13,7 @@ from einsearch.store.curves import read_points, write_points
 from einsearch.store.engine import Database
 from einsearch.store.errors import DuplicateTrial
 from einsearch.store.fence import enter, enter_trial
+from einsearch.store.outage import survives_outages
 from einsearch.store.rows import Point, TrialRow
 from einsearch.store.schema import TRIAL_KINDS, TRIAL_STATES, es_study, es_trial
 
@@ -33,6 +34,7 @@ NOT_COPIED = ("id", "study_id", "number", "created_at")
 class Trials(Database):
     """The trials of a study and their curves."""
 
+    @survives_outages
     def add_trial(
         self,
         study_id: int,
@@ -69,11 +71,13 @@ class Trials(Database):
         with self._write() as connection:
             return _insert(connection, enter(connection, study_id, epoch), values)
 
+    @survives_outages
     def trials(self, study_id: int) -> list[TrialRow]:
         """All trials of a study in the order of their numbers."""
         with self._read() as connection:
             return read_trials(connection, study_id)
 
+    @survives_outages
     def trial(self, study_id: int, key_prefix: str, *, seed: int | None = None) -> TrialRow:
         """The one trial whose key begins so; EinsearchError, listing what matches, if none or several."""
         begins_so = func.substr(es_trial.c.key, 1, len(key_prefix)) == key_prefix
@@ -94,11 +98,13 @@ class Trials(Database):
             )
         return found[0]
 
+    @survives_outages
     def points(self, study_id: int) -> dict[int, list[Point]]:
         """The curves of a study by trial id, each in the order of its steps."""
         with self._read() as connection:
             return read_points(connection, es_trial.c.study_id == study_id)
 
+    @survives_outages
     def set_trial_state(
         self, trial_id: int, epoch: int, state: str, *, reason: str | None = None, rung: int | None = None
     ) -> None:
@@ -119,6 +125,7 @@ class Trials(Database):
             if changed.rowcount != 1:
                 raise ValueError(f"trial {trial_id} has a reserved segment; settle or lose it first")
 
+    @survives_outages
     def reusable(self, protocol_id: str, key: str, seed: int, flops: int) -> TrialRow | None:
         """A complete ladder trial of any study with this protocol, trained for at least `flops` FLOPs.
 
@@ -139,6 +146,7 @@ class Trials(Database):
             long_enough = [trial for trial in _rows(connection, query) if trial.flops_done >= flops]
         return min(long_enough, key=lambda trial: (trial.flops_done, trial.id), default=None)
 
+    @survives_outages
     def add_reused_trial(self, study_id: int, epoch: int, source: TrialRow) -> TrialRow:
         """Copy a complete trial of another study, and its points, into this one; it costs nothing here.
 

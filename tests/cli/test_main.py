@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import typer
 
 import einsearch
 from einsearch.cli.main import COMMANDS
@@ -19,6 +20,8 @@ WITHOUT_TORCH = (
     ("analyze", "btt"),
     ("draw", "btt"),
     ("space", "paper", "--samples", "1"),
+    ("db", "init"),
+    ("db", "check"),
 )
 
 
@@ -26,6 +29,9 @@ WITHOUT_TORCH = (
 def test_every_command_has_a_module_with_its_function_and_summary(name):
     assert find_spec(f"einsearch.cli.{name}") is not None
     function = getattr(import_module(f"einsearch.cli.{name}"), name)
+    if isinstance(function, typer.Typer):  # a group of commands
+        assert function.info.help == COMMANDS[name]
+        return
     assert inspect.isfunction(function)
     assert inspect.getdoc(function).splitlines()[0] == COMMANDS[name]
 
@@ -81,7 +87,7 @@ def test_misuse_is_one_line(cli, arguments, message):
     assert answer.err.count("\n") == 1
 
 
-def torch_after(*commands):
+def torch_after(folder, *commands):
     """Whether a fresh Python has torch after each of some commands, and their exit codes."""
     code = f"""
 import contextlib, io, sys
@@ -100,6 +106,7 @@ for command in {commands!r}:
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(Path(einsearch.__file__).parents[1])},
         capture_output=True,
         text=True,
@@ -108,8 +115,8 @@ for command in {commands!r}:
     return done.stdout.splitlines()
 
 
-def test_commands_that_only_think_need_no_torch():
+def test_commands_that_only_think_need_no_torch(tmp_path):
     """One that trains needs it, which shows that the check can fail."""
-    *found, trains = torch_after(*WITHOUT_TORCH, ("train", "--help"))
+    *found, trains = torch_after(tmp_path, *WITHOUT_TORCH, ("train", "--help"))
     assert dict(zip(WITHOUT_TORCH, found, strict=True)) == dict.fromkeys(WITHOUT_TORCH, "0 False")
     assert trains == "0 True"

@@ -170,6 +170,9 @@ class NoMirror:
     def sync(self, *_: Any, **__: Any) -> None:
         return None
 
+    def close(self) -> None:
+        return None
+
 
 @pytest.fixture
 def tiny_config(tiny_study: Path) -> StudyConfig:

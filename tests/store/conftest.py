@@ -1,48 +1,45 @@
 """The stores that every test of this folder runs over, and a driver that runs a small study."""
 
-import os
+from __future__ import annotations
+
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
 
 from einsearch.store import Point, SegmentRow, Store, StudyRow, TrialRow
 
-
-@contextmanager
-def sqlite_url(folder: Path) -> Iterator[str]:
-    yield f"sqlite:///{folder}/store.db"
+if TYPE_CHECKING:
+    from ..postgresql import Server
 
 
-@contextmanager
-def postgresql_url(_folder: Path) -> Iterator[str]:
-    """A database of its own on the server of EINSEARCH_TEST_POSTGRESQL, dropped at the end."""
-    server = make_url(os.environ["EINSEARCH_TEST_POSTGRESQL"])
-    name = f"einsearch_test_{uuid4().hex}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-        yield server.set(database=name).render_as_string(hide_password=False)
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    engine.dispose()
+PLACES = ("sqlite", "memory", "postgresql")
 
 
-STORES: dict[str, Callable[[Path], AbstractContextManager[str]]] = {"sqlite": sqlite_url}
-if "EINSEARCH_TEST_POSTGRESQL" in os.environ:
-    STORES["postgresql"] = postgresql_url
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test of a store over all places where one can be kept, or those that its module names in PLACES.
+
+    A store in memory has no URL to open it by.
+    """
+    if "place" in metafunc.fixturenames:
+        by_url = "store_url" in metafunc.fixturenames
+        places = getattr(metafunc.module, "PLACES", PLACES)
+        metafunc.parametrize("place", [place for place in places if not (by_url and place == "memory")])
 
 
-@pytest.fixture(params=STORES)
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with STORES[request.param](tmp_path) as url:
-        yield url
+@pytest.fixture
+def store_url(place: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a place where no store has been made yet."""
+    if place == "sqlite":
+        yield f"sqlite:///{tmp_path}/store.db"
+    else:
+        server: Server = request.getfixturevalue("postgresql_server")
+        with server.database() as url:
+            yield url
 
 
 @pytest.fixture(scope="session")
@@ -54,10 +51,16 @@ def new_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(store_url: str, new_store: Path) -> Iterator[Store]:
-    if store_url.startswith("sqlite:///"):
-        shutil.copy(new_store, store_url.removeprefix("sqlite:///"))
-    with Store.open(store_url) as store:
+def store(place: str, request: pytest.FixtureRequest) -> Iterator[Store]:
+    """A new store."""
+    if place == "memory":
+        with Store.in_memory() as store:
+            yield store
+        return
+    url: str = request.getfixturevalue("store_url")
+    if place == "sqlite":
+        shutil.copy(request.getfixturevalue("new_store"), url.removeprefix("sqlite:///"))
+    with Store.open(url) as store:
         yield store
 
 
@@ -106,7 +109,7 @@ class Driver:
         }
         self.store.settle(segment.id, self.epoch, **(values | changes))
 
-    def take_over(self, owner: str = "host:2:0") -> "Driver":
+    def take_over(self, owner: str = "host:2:0") -> Driver:
         """Another driver of the same study, after this one died."""
         epoch = self.store.acquire_lease(self.study.id, owner=owner, alive=lambda _owner: False)
         return Driver(self.store, self.study, epoch, self._keys)

@@ -63,12 +63,9 @@ def test_who_may_take_over(driver, silent, alive, blocks):
 
 def test_a_refused_lease_says_who_how_long_and_what_to_do(driver):
     silence(driver, 3)
-    with pytest.raises(EinsearchError) as caught:
+    says = r"^study 's' is being run by host:1 \(last sign of life [34] s ago\); "
+    with pytest.raises(EinsearchError, match=f"{says}stop it, or wait until it has been silent for 30 s$"):
         driver.store.acquire_lease(driver.study.id, owner="host:2:0", alive=lambda _owner: None)
-    assert str(caught.value) == (
-        "study 's' is being run by host:1 (last sign of life 3 s ago); "
-        "stop it, or wait until it has been silent for 30 s"
-    )
     with pytest.raises(EinsearchError, match=r"silent for 120 s$"):
         driver.store.acquire_lease(driver.study.id, owner="host:2:0", alive=lambda _owner: True)
 
@@ -81,7 +78,7 @@ def test_a_missing_study_has_no_lease_to_take(store):
 def test_heartbeat_is_a_sign_of_life(driver):
     silence(driver, 1000)
     driver.store.heartbeat(driver.study.id, driver.epoch)
-    with pytest.raises(EinsearchError, match="last sign of life 0 s ago"):
+    with pytest.raises(EinsearchError, match=r"last sign of life \d s ago"):
         driver.store.acquire_lease(driver.study.id, owner="host:2:0", alive=lambda _owner: None)
 
 
@@ -172,5 +169,5 @@ def test_progress_is_live_and_drops_what_came_too_late(driver):
     assert (second.progress_step, second.progress_loss, second.progress_at) == (None, None, None)
     driver.store.progress(driver.study.id, driver.epoch, [(running.id, 5, float("nan"))])
     assert driver.store.segments(driver.study.id)[0].progress_loss is None
-    with pytest.raises(EinsearchError, match="last sign of life 0 s ago"):
+    with pytest.raises(EinsearchError, match=r"last sign of life \d s ago"):
         driver.store.acquire_lease(driver.study.id, owner="host:2:0", alive=lambda _owner: None)

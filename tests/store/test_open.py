@@ -173,7 +173,7 @@ def test_a_missing_driver_names_its_install_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     message = refusal("postgresql://me:secret@host/db?sslpassword=secret")
     assert message.startswith("a PostgreSQL store needs the driver psycopg (")
-    assert message.endswith("): pip install 'psycopg[binary]'")
+    assert message.endswith("): pip install 'einsearch[postgres]'")
     assert "secret" not in message
 
 
