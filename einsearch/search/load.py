@@ -118,7 +118,7 @@ def run_load(load: Load, url: str, folder: Path, observer: Observer) -> Measured
                 plan=plan,
                 setting=setting,
                 executor=executor,
-                folder=folder,
+                checkpoints=folder,
                 deterministic=load.deterministic,
                 observer=observer,
                 mirror=optuna,

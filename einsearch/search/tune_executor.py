@@ -102,7 +102,7 @@ class _Desk:
             self.trials = {name: known for name, known in self.trials.items() if known != trial}
 
 
-class StudySearcher(Searcher):  # type: ignore[misc]
+class StudySearcher(Searcher):
     """Suggests what the study submits, when it does."""
 
     def __init__(self, desk: _Desk) -> None:
@@ -122,7 +122,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         """Nothing: the study's store has all state."""
 
 
-class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
+class StudyScheduler(FIFOScheduler):
     """Pauses a trial after each segment, and resumes it with the next one when the study submits it."""
 
     def __init__(self, desk: _Desk, setting: Setting) -> None:
@@ -159,7 +159,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         return None
 
 
-class _Pace(tune.Callback):  # type: ignore[misc]
+class _Pace(tune.Callback):
     """Tune's loop does not wait while no trial trains: it would take a core from the workers."""
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:

@@ -42,7 +42,7 @@ class Board:
         self._stop = True
 
 
-class SegmentTrainable(tune.Trainable):  # type: ignore[misc]
+class SegmentTrainable(tune.Trainable):
     """One trial of a study. A step trains the segment of the config; between steps the trial is paused.
 
     The checkpoint that matters is the study's own; that of Tune names it.

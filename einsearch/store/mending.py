@@ -5,12 +5,14 @@ from sqlalchemy import select, update
 from einsearch.store.books import book
 from einsearch.store.engine import Database
 from einsearch.store.fence import enter_trial
+from einsearch.store.outage import survives_outages
 from einsearch.store.schema import es_segment, es_trial
 
 
 class Mending(Database):
     """Books that stay right where files were damaged."""
 
+    @survives_outages
     def lose_checkpoint(self, trial_id: int, epoch: int, reason: str) -> int:
         """Charge all that a trial has trained as lost: its checkpoint is gone, so it is 'queued' at step 0 again.
 

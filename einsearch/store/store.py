@@ -11,6 +11,7 @@ from einsearch.store.leases import Leases
 from einsearch.store.ledger import Ledger, read_segments
 from einsearch.store.mending import Mending
 from einsearch.store.migrate import bring_to_head
+from einsearch.store.outage import survives_outages
 from einsearch.store.rows import Curve, Point, SegmentRow, StudyRow, TrialRow
 from einsearch.store.schema import es_trial
 from einsearch.store.studies import Studies, read_study
@@ -66,6 +67,7 @@ class Store(Studies, Leases, Trials, Ledger, Mending, Audits):
         """The trials of a study in the order of their numbers, with their points and measured speed."""
         return self.snapshot(study_id)[1]
 
+    @survives_outages
     def snapshot(self, study_id: int) -> tuple[StudyRow, list[Curve], list[SegmentRow]]:
         """A study, its curves and its segments, all of one moment, also while a driver writes.
 

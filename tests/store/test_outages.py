@@ -73,9 +73,10 @@ WRITES = {
     "reserve": lambda d, t: d.reserve(t["queued"]),
     "settle": lambda d, t: d.settle(t["segment"]),
     "lose": lambda d, t: d.store.lose(t["segment"].id, d.epoch, "killed"),
+    "lose_checkpoint": lambda d, t: d.store.lose_checkpoint(t["trained"].id, d.epoch, "damaged"),
 }
-READS = {"study", "studies", "lease", "trials", "trial", "points", "reusable", "segments", "audit"}
-OTHERS = {"curves", "close", "open", "in_memory", "as_it_is"}
+READS = {"study", "studies", "lease", "trials", "trial", "points", "reusable", "segments", "audit", "snapshot"}
+OTHERS = {"curves", "close", "open", "in_memory", "as_it_is", "together"}
 """Of several reads, or of none."""
 
 
@@ -104,6 +105,8 @@ def prepare(new_driver, store):
         driver = new_driver(name)
         store.create_study(name=f"{name} idle", config={}, protocol={}, protocol_id="p", budget=1)
         things = {"queued": driver.add(key="queued"), "dense": dense.trial(trial)}
+        things["trained"] = driver.add(key="trained")
+        driver.settle(driver.reserved(things["trained"]), state="paused")
         things["segment"] = driver.reserved(driver.add(key="running"))
         return driver, things
 
