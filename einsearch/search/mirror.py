@@ -33,8 +33,8 @@ MOST_SHOWN = 1000
 SHARE = 0.04
 """Of the driver's time, while the study runs."""
 
-_AT_FIRST, _SAVED = 3.0, 0.5
-"""Seconds that a mirror may take when it begins, and at most later on, when it had nothing to do for a while."""
+_SAVED = 0.5
+"""Seconds that a mirror may take at once: when it begins, and when it had nothing to do for a while."""
 
 NOT_SHOWN = "einsearch:not shown"
 """The study's attribute that counts the trials beyond MOST_SHOWN."""
@@ -71,7 +71,7 @@ class OptunaMirror:
         self._study_id = self._storage.get_study_id_from_name(name)
         self._synced: dict[str, Curve] = {}
         self._may_end = False
-        self._seconds, self._synced_at = _AT_FIRST, time.monotonic()
+        self._seconds, self._synced_at = _SAVED, time.monotonic()
 
     def sync(self, curves: Sequence[Curve], frontier: Frontier, final: bool) -> None:
         """Create, report and end trials until the mirror shows `curves`, or its share of the time is used up.

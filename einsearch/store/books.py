@@ -1,9 +1,10 @@
 """A study's FLOP counters, and the only two ways in which they change."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import ColumnElement, Connection, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Transaction, bindparam, select, update
 
 from einsearch.store.column_types import utc_now
 from einsearch.store.schema import es_segment, es_study, es_trial
@@ -30,15 +31,27 @@ class Books:
 
 def book(connection: Connection, books: Books, *, spent: int = 0, lost: int = 0, reserved: int = 0) -> None:
     """Add to the counters of the study that this transaction has locked."""
-    connection.execute(
-        _BOOK,
-        {
-            "study": books.id,
-            "spent": books.spent + spent,
-            "lost": books.lost + lost,
-            "reserved": books.reserved + reserved,
-        },
-    )
+    counters = {"spent": books.spent + spent, "lost": books.lost + lost, "reserved": books.reserved + reserved}
+    connection.execute(_BOOK, {"study": books.id, **counters})
+    if (held := entered(connection)) is not None:
+        remember(connection, held[0], replace(books, **counters))
+
+
+_ENTERED: WeakKeyDictionary[Transaction, tuple[int, Books]] = WeakKeyDictionary()
+"""What transactions found when they locked a study: until they end nobody else can change its books or its lease."""
+
+
+def entered(connection: Connection) -> tuple[int, Books] | None:
+    """The epoch that this transaction checked and the books as they are by now; None where it locked no study yet."""
+    transaction = connection.get_transaction()
+    return None if transaction is None else _ENTERED.get(transaction)
+
+
+def remember(connection: Connection, epoch: int, books: Books) -> None:
+    """Note that this transaction locked a study and checked the epoch."""
+    transaction = connection.get_transaction()
+    if transaction is not None:
+        _ENTERED[transaction] = epoch, books
 
 
 def charge_as_lost(connection: Connection, books: Books, which: ColumnElement[bool], reason: str) -> None:

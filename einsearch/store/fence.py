@@ -10,7 +10,7 @@ from dataclasses import fields
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from einsearch.store.books import Books
+from einsearch.store.books import Books, entered, remember
 from einsearch.store.errors import LeaseLost
 from einsearch.store.rows import LeaseRow
 from einsearch.store.schema import es_lease, es_segment, es_study, es_trial
@@ -33,7 +33,13 @@ def lock_study(connection: Connection, study_id: int) -> Books | None:
 
 
 def enter(connection: Connection, study_id: int | None, epoch: int) -> Books:
-    """Lock the study and check that `epoch` is its current lease; LeaseLost if not, or if it is gone."""
+    """Lock the study and check that `epoch` is its current lease; LeaseLost if not, or if it is gone.
+
+    A transaction of several calls does so once: the lock keeps both as they are.
+    """
+    held = entered(connection)
+    if held is not None and (held[0], held[1].id) == (epoch, study_id):
+        return held[1]
     books = None if study_id is None else lock_study(connection, study_id)
     if books is None:
         raise LeaseLost(f"the study of this driver (epoch {epoch}) was deleted; its results are refused")
@@ -46,6 +52,7 @@ def enter(connection: Connection, study_id: int | None, epoch: int) -> Books:
             f"study {books.name!r} was taken over by {process_of(lease.owner)} (epoch {lease.epoch}); "
             f"results of epoch {epoch} are refused"
         )
+    remember(connection, epoch, books)
     return books
 
 

@@ -1,11 +1,13 @@
 """Studies: made, listed, changed by their driver, deleted."""
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from einsearch.errors import EinsearchError
+from einsearch.store.books import remember
 from einsearch.store.column_types import utc_now
 from einsearch.store.engine import Database
 from einsearch.store.fence import clock, enter, lock_study, process_of, read_lease
@@ -74,6 +76,7 @@ class Studies(Database):
                     f"spent, lost or reserved; give at least {books.committed}"
                 )
             connection.execute(update(es_study).where(es_study.c.id == books.id).values(budget=budget))
+            remember(connection, epoch, replace(books, budget=budget))
 
     @survives_outages
     def set_study_state(self, study_id: int, epoch: int, state: str, *, seconds: float) -> None:

@@ -5,7 +5,8 @@ import pytest
 from optuna.trial import TrialState
 
 from einsearch.frontier import Frontier, dense_frontier
-from einsearch.search.mirror import OptunaMirror, delete_mirror
+from einsearch.search import mirror as mirror_module
+from einsearch.search.mirror import NOT_SHOWN, OptunaMirror, delete_mirror
 from einsearch.search.study import Study
 from einsearch.store import Store
 
@@ -60,7 +61,8 @@ def test_mirroring_again_changes_nothing(finished):
     assert mirrored(finished) == before
 
 
-def test_a_running_study_is_mirrored_as_running_and_ends_later(finished):
+def test_a_running_study_is_mirrored_as_running_and_ends_later(finished, monkeypatch):
+    monkeypatch.setattr(mirror_module, "_SAVED", 600.0)
     delete_mirror(finished.store_url, "tiny")
     mirror = OptunaMirror(finished.store_url, "tiny", finished.plan.space, finished.plan.rungs)
     mirror.sync(finished.curves(), Frontier.of([]), final=False)
@@ -96,3 +98,39 @@ def test_optuna_dashboard_lists_the_study(finished):
     body = b"".join(app(environment, lambda code, headers, *_: status.append(code)))
     assert status[0].startswith("200")
     assert b'"tiny"' in body
+
+
+def test_a_mirror_without_time_lags_and_catches_up_at_the_end(finished, monkeypatch):
+    monkeypatch.setattr(mirror_module, "_SAVED", 0.0)
+    delete_mirror(finished.store_url, "tiny")
+    mirror = OptunaMirror(finished.store_url, "tiny", finished.plan.space, finished.plan.rungs)
+    for _ in range(3):
+        mirror.sync(finished.curves(), dense(finished), final=False)
+    assert mirrored(finished) == []
+    mirror.sync(finished.curves(), dense(finished), final=True)
+    assert len(mirrored(finished)) == sum(c.trial.kind == "search" for c in finished.curves())
+
+
+def test_what_has_not_changed_is_not_looked_at_again(finished, monkeypatch):
+    monkeypatch.setattr(mirror_module, "_SAVED", 600.0)
+    curves, frontier = finished.curves(), dense(finished)
+    mirror = OptunaMirror(finished.store_url, "tiny", finished.plan.space, finished.plan.rungs)
+    mirror.sync(curves, frontier, final=False)
+    looked_at = []
+    monkeypatch.setattr(mirror, "_sync_one", lambda curve, *_: looked_at.append(curve.trial.key))
+    mirror.sync(curves, frontier, final=False)
+    assert looked_at == []
+    changed = next(c for c in curves if c.trial.kind == "search")
+    mirror.sync([replace(changed, tokens=1) if c is changed else c for c in curves], frontier, final=False)
+    assert looked_at == [changed.trial.key]
+
+
+def test_of_many_trials_the_first_are_shown_and_the_rest_is_said(finished, monkeypatch):
+    monkeypatch.setattr(mirror_module, "MOST_SHOWN", 2)
+    delete_mirror(finished.store_url, "tiny")
+    mirror = OptunaMirror(finished.store_url, "tiny", finished.plan.space, finished.plan.rungs)
+    mirror.sync(finished.curves(), dense(finished), final=True)
+    keys = [c.trial.key for c in finished.curves() if c.trial.kind == "search"]
+    assert [t.user_attrs["einsearch:key"] for t in mirrored(finished)] == keys[:2]
+    attributes = optuna.load_study(study_name="tiny", storage=finished.store_url).user_attrs
+    assert attributes == {NOT_SHOWN: f"{len(keys) - 2} more candidates: see einsearch report"}

@@ -4,6 +4,7 @@ import threading
 from contextlib import suppress
 
 import pytest
+from sqlalchemy.event import listen
 
 from einsearch.store import AlreadySettled, LeaseLost
 
@@ -46,6 +47,25 @@ def test_the_budget_counts_what_the_block_reserved_before(new_driver):
         assert driver.store.reserve(first.id, driver.epoch, start_step=0, end_step=5, flops=60, worker="a")
         assert driver.store.reserve(second.id, driver.epoch, start_step=0, end_step=5, flops=60, worker="b") is None
     assert driver.books() == (0, 0, 60)
+
+
+def test_the_study_is_locked_and_its_lease_checked_once(driver):
+    """Every call of the block after the first saves two statements, and still knows the books to the FLOP."""
+    first, second = driver.add(), driver.add()
+    statements: list[str] = []
+    listen(driver.store._engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+    with driver.store.together():
+        driver.store.set_budget(driver.study.id, driver.epoch, 100)
+        one = driver.store.reserve(first.id, driver.epoch, start_step=0, end_step=5, flops=60, worker="a")
+        driver.settle(one, flops=30)
+        assert driver.store.reserve(second.id, driver.epoch, start_step=0, end_step=5, flops=71, worker="a") is None
+        assert driver.store.reserve(second.id, driver.epoch, start_step=0, end_step=5, flops=70, worker="a")
+    assert sum("FROM es_lease" in text for text in statements) == 1
+    assert driver.books() == (30, 0, 70)
+    driver.check()
+    driver.take_over()
+    with pytest.raises(LeaseLost):
+        driver.add()
 
 
 def test_a_failed_call_that_is_passed_over_commits_nothing(driver):
