@@ -150,7 +150,8 @@ def end_process(pid: int, started: float) -> bool:
 def require_same(about: About, setting: Setting) -> None:
     """EinsearchError where a worker would train something else than the driver books."""
     for name, theirs, ours in (("einsearch", about.code, setting.code), ("torch", about.torch, setting.torch)):
-        if theirs != ours:
+        # torch's local version says which devices it was built for: +cpu, +cu130.
+        if theirs != ours and not (name == "torch" and theirs.partition("+")[0] == ours.partition("+")[0]):
             raise EinsearchError(
                 f"node {about.host} runs {name} {theirs}, the study is of {ours}: losses would not compare; "
                 "install the same version on all nodes"

@@ -93,7 +93,7 @@ class Lab:
     def workers(self, process: subprocess.Popen[str]) -> list[psutil.Process]:
         """The processes that train now."""
         if "ray" in self.backend:
-            found = [p for p in psutil.process_iter(["cmdline"]) if "ray::Trainer" in " ".join(p.info["cmdline"] or [])]
+            found = [p for p in psutil.process_iter() if _is_trainer(p, self.backend[-1])]
         else:
             driver = psutil.Process(process.pid)
             found = [p for p in driver.children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
@@ -129,6 +129,15 @@ class Lab:
                 )
                 for c in store.curves(study.id)
             }
+
+
+def _is_trainer(process: psutil.Process, address: str) -> bool:
+    """Whether a process trains on the Ray cluster with this address: its parent is a raylet of it."""
+    try:
+        parent = process.parent()
+        return "ray::Trainer" in " ".join(process.cmdline()) and address in " ".join(parent.cmdline() if parent else [])
+    except psutil.NoSuchProcess:
+        return False
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
