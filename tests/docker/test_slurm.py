@@ -30,6 +30,10 @@ while [[ $1 == --* ]]; do
     [[ $1 == --ntasks=* ]] && tasks=${1#*=}
     shift
 done
+if [[ " $* " == *" --head "* && -e $FAIL_ONCE ]]; then
+    rm "$FAIL_ONCE"
+    exit 1
+fi
 pids=()
 trap 'kill -TERM "${pids[@]}"' TERM
 for ((i = 0; i < tasks; i++)); do "$@" & pids+=($!); done
@@ -64,6 +68,11 @@ class Slurm:
         return self.folder / "requeued"
 
     @property
+    def fail_once(self) -> Path:
+        """While this file exists, the head fails to start, and takes it away."""
+        return self.folder / "fail-once"
+
+    @property
     def temporary(self) -> Path:
         return Path(f"/tmp/ray-{self.job}")
 
@@ -77,6 +86,7 @@ class Slurm:
             "EINSEARCH_STORAGE": str(self.folder / "storage"),
             "EINSEARCH_CACHE": str(self.folder / "cache"),
             "REQUEUED": str(self.requeued),
+            "FAIL_ONCE": str(self.fail_once),
         }
         return subprocess.Popen(
             ["/bin/bash", FOLDER / "slurm.sbatch", self.study, "--workers", "1", "--runs", self.folder / "runs"],
@@ -162,10 +172,13 @@ def test_a_job_stops_in_time_and_the_same_one_continues(slurm: Slurm) -> None:
     assert slurm.processes() == []
 
 
-def test_a_driver_that_refuses_its_input_ends_the_job_with_its_code(slurm: Slurm) -> None:
+def test_the_head_is_tried_again_and_a_driver_that_refuses_its_input_ends_the_job(slurm: Slurm) -> None:
     slurm.study.write_text("budget: much\n")
+    slurm.fail_once.touch()
     job = slurm.submit()
     output, _ = job.communicate(timeout=300)
     assert job.returncode == 2, output
+    assert "attempt 1 to start the Ray head" in output
+    assert "attempt 2" not in output
     assert "einsearch: " in output
     assert slurm.processes() == []
