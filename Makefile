@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test test-images lint docs install install-dev clean
+.PHONY: run test test-images test-faults lint docs install install-dev clean
 
 run: install
 	$(BIN)/einsearch run $(ARGS)
@@ -18,6 +18,10 @@ test: install-dev lint
 test-images: export TORCH_INDEX ?= $(shell $(BIN)/python -c 'from pip._internal.models.index import PyPI; print(PyPI.simple_url)')
 test-images: install-dev
 	$(BIN)/python -m pytest -n 0 -m slow tests/docker
+
+# Every fault on every backend and store; `make test` has a part of them.
+test-faults: install-dev
+	$(BIN)/python -m pytest -n 0 -m "slow or not slow" tests/faults
 
 install: $(VENV)/.installed
 

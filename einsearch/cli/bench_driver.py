@@ -104,7 +104,9 @@ def _print(out: Console, load: Load, measured: Measured) -> None:
         f"({measured.cpu_seconds:.1f} s of this process's CPU)",
         "throughput": f"{measured.segments_per_second:.1f} segments/s; "
         f"{measured.segments / measured.cpu_seconds:.1f} a second of CPU",
-        "workers idle": f"{measured.idle_share:.1%} of their time, waiting for the driver",
+        "workers idle": f"{measured.idle_share:.1%} of their time, waiting for the driver"
+        if load.segment_seconds
+        else "always: their segments take no time",
         "time": ", ".join(f"{part} {seconds / measured.seconds:.1%}" for part, seconds in measured.parts.items()),
         "database": f"{measured.database_bytes / 1e6:.1f} MB",
         "peak memory": f"{measured.peak_memory_bytes / 1e6:.0f} MB",
