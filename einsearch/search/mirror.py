@@ -21,7 +21,6 @@ from optuna.trial import TrialState, create_trial
 from einsearch.errors import EinsearchError
 from einsearch.frontier import Frontier, dense_frontier
 from einsearch.search.optuna_storage import TROUBLE, line_of, open_storage, optuna_storage
-from einsearch.search.plan import Plan
 from einsearch.search.suggest import distributions, quiet_optuna
 from einsearch.search.trials import rung_losses
 from einsearch.space.search_space import SearchSpace
@@ -175,6 +174,8 @@ def rebuild_mirror(url: str, name: str) -> None:
 
     Raises EinsearchError where the database fails, or the study was not made by `einsearch run`.
     """
+    from einsearch.search.plan import Plan  # it needs torch, and who only shows a mirror does not
+
     with Store.open(url, create=False) as store:
         row = store.study(name)
         curves = store.curves(row.id)

@@ -152,8 +152,7 @@ class StudyState:
 
     def _left(self, trial: TrialRow) -> int:
         """FLOPs that are promised to a trial of which no segment runs."""
-        begun = trial.step > 0 or trial.rung >= 0  # at step 0 again where its checkpoint was lost
-        if trial.state != "queued" or not (begun or trial.kind == "ladder"):
+        if trial.state != "queued" or (trial.step == 0 and trial.kind != "ladder"):
             return 0
         return (self.target(trial) - trial.step) * trial.flops_per_step
 

@@ -1,4 +1,4 @@
-"""Several writing calls as one transaction: all or none of them."""
+"""Several writing calls as one transaction: all or none of them. On a server each stays one of its own."""
 
 import threading
 from contextlib import suppress
@@ -7,6 +7,8 @@ import pytest
 from sqlalchemy.event import listen
 
 from einsearch.store import AlreadySettled, LeaseLost
+
+PLACES = ("sqlite",)  # in memory there is one connection for all threads
 
 
 def test_nothing_is_seen_before_the_end_and_all_after(driver):
