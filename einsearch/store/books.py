@@ -31,10 +31,10 @@ class Books:
 
 def book(connection: Connection, books: Books, *, spent: int = 0, lost: int = 0, reserved: int = 0) -> None:
     """Add to the counters of the study that this transaction has locked."""
-    counters = {"spent": books.spent + spent, "lost": books.lost + lost, "reserved": books.reserved + reserved}
-    connection.execute(_BOOK, {"study": books.id, **counters})
+    now = replace(books, spent=books.spent + spent, lost=books.lost + lost, reserved=books.reserved + reserved)
+    connection.execute(_BOOK, {"study": now.id, "spent": now.spent, "lost": now.lost, "reserved": now.reserved})
     if (held := entered(connection)) is not None:
-        remember(connection, held[0], replace(books, **counters))
+        remember(connection, held[0], now)
 
 
 _ENTERED: WeakKeyDictionary[Transaction, tuple[int, Books]] = WeakKeyDictionary()
