@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from tests.faults.lab import Lab
+from tests.faults.lab import Lab, wait_until
 
 Fault = Callable[[Lab], None]
 
@@ -48,9 +48,12 @@ def driver_killed_ten_times(lab: Lab) -> None:
 def two_drivers(lab: Lab) -> None:
     """The second one is refused, and the first does not notice."""
     process = lab.start()
-    lab.wait_for(2, process)
+    wait_until(lambda: bool(lab.look().get("reserved")), 240)
+    process.send_signal(signal.SIGSTOP)  # or it might end before the second one has begun
     second = lab.start()
-    assert lab.end_of(second) == 2
+    code = lab.end_of(second)
+    process.send_signal(signal.SIGCONT)
+    assert code == 2, lab.output[-1][-2000:]
     assert "is being run by" in lab.output[-1]
     assert lab.end_of(process) == 0
 
