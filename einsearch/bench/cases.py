@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -35,12 +35,12 @@ DENSE = Way(implementation="dense", activations="feature-major")
 """W @ X, the same product on feature-major activations."""
 
 
-def chosen_implementations(names: Sequence[str]) -> tuple[str, ...]:
-    """The implementations to compare: those named, or all. Raises EinsearchError for an unknown one."""
+def chosen_implementations(names: Sequence[str], known: Mapping[str, object] = IMPLEMENTATIONS) -> tuple[str, ...]:
+    """The implementations to compare: those named, or all that are known. Raises EinsearchError for an unknown one."""
     for name in names:
-        if name not in IMPLEMENTATIONS:
-            raise EinsearchError(f"unknown implementation {name!r}; known: {', '.join(IMPLEMENTATIONS)}")
-    return tuple(dict.fromkeys(names)) or tuple(IMPLEMENTATIONS)
+        if name not in known:
+            raise EinsearchError(f"unknown implementation {name!r}; known: {', '.join(known)}")
+    return tuple(dict.fromkeys(names)) or tuple(known)
 
 
 def ways(names: Iterable[str]) -> tuple[Way, ...]:

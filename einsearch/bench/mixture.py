@@ -22,14 +22,6 @@ from einsearch.space.operator import Operator, operator
 from einsearch.space.parse import parse
 
 
-def chosen_implementations(names: Sequence[str]) -> tuple[str, ...]:
-    """The implementations to compare: those named, or all. Raises EinsearchError for an unknown one."""
-    for name in names:
-        if name not in IMPLEMENTATIONS:
-            raise EinsearchError(f"unknown implementation {name!r} of a mixture; known: {', '.join(IMPLEMENTATIONS)}")
-    return tuple(dict.fromkeys(names)) or tuple(IMPLEMENTATIONS)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixtureCase:
     """A layer of width d as mixtures of several numbers of experts, of which each token uses `active`.
@@ -177,7 +169,7 @@ class _Mixtures:
             implementation=implementation,
             experts=experts,
             parameters=dict(module.to(device, timed).to(dtype).named_parameters()),
-            inputs={name: each.to(device, timed).to(dtype).requires_grad_() for name, each in inputs.items()},
+            inputs={name: each.to(device, timed).to(dtype).detach().requires_grad_() for name, each in inputs.items()},
             call=call,
             gradient=self._gradient.to(device, timed).to(dtype),
         )

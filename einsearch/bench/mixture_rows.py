@@ -13,6 +13,7 @@ from einsearch.bench.layer import PASSES, Passes
 from einsearch.bench.mixture import MixtureCase, TimedMixture
 from einsearch.bench.plot import Line, Panel, Plot
 from einsearch.bench.table import number, plain_table
+from einsearch.bench.work import dense_work
 
 MIXTURE_LEGEND = (
     "FLOPs are those of the active experts. ±: half of the range of the middle half of the rounds. speed-up: times as "
@@ -53,7 +54,7 @@ def mixture_rows(case: MixtureCase, timed: Sequence[TimedMixture]) -> Iterator[M
     for each in timed:
         flops = case.flops(each.passes)
         if each.experts is None:
-            flops = (2 if each.passes == "forward" else 6) * case.tokens * case.d**2
+            flops = dense_work(case.d, case.d, case.tokens, 1, backward=each.passes != "forward").flops
         base = first.get((each.implementation, each.passes))
         yield MixtureRow(
             layer=case.layer,

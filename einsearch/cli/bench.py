@@ -17,7 +17,6 @@ from einsearch.bench.figure import check_figure, write_figure
 from einsearch.bench.layer import refusals, time_case
 from einsearch.bench.machine import Machine
 from einsearch.bench.mixture import MixtureCase, time_mixtures
-from einsearch.bench.mixture import chosen_implementations as chosen_of_mixtures
 from einsearch.bench.mixture import refusals as mixture_refusals
 from einsearch.bench.mixture_rows import MIXTURE_LEGEND, MixtureRow, mixture_plot, mixture_rows, mixture_tables
 from einsearch.bench.place import DTYPES, Place
@@ -31,6 +30,8 @@ from einsearch.bench.structures import STRUCTURES, WIDTHS
 from einsearch.bench.table import LEGEND, STRUCTURE_LEGEND, footnotes, layer_tables, slower_than_dense, structure_tables
 from einsearch.cli.options import DeviceOption, console
 from einsearch.errors import EinsearchError
+from einsearch.layers.implementations import IMPLEMENTATIONS
+from einsearch.layers.moe_implementations import IMPLEMENTATIONS as MIXTURES
 from einsearch.proxy.protocol import Protocol
 from einsearch.space.parse import parse
 
@@ -93,9 +94,9 @@ def bench(
     else:
         _refuse({"width": width, "compile": compile}, "is of models; give --step too")
     if not experts:
-        _refuse({"active": active}, "is of mixtures; give --experts too")
+        _refuse({"active": active is not None}, "is of mixtures; give --experts too")
     place = Place.of(device, dtype, threads, keep_memory)
-    names = (chosen_of_mixtures if experts else chosen_implementations)(implementation or ())
+    names = chosen_implementations(implementation or (), MIXTURES if experts else IMPLEMENTATIONS)
     session = _Session(
         out=console(),
         place=place,
@@ -109,8 +110,9 @@ def bench(
             widths = width or (_QUICK_MODEL_WIDTHS if quick else _MODEL_WIDTHS)
             measured = _time_models(session, texts, widths, names if implementation else ("auto",), compile)
         elif experts:
+            counts, used = tuple(dict.fromkeys(experts)), 2 if active is None else active
             mixtures = [
-                MixtureCase(layer=text, d=one, tokens=count, experts=tuple(dict.fromkeys(experts)), active=active or 2)
+                MixtureCase(layer=text, d=one, tokens=count, experts=counts, active=used)
                 for text in texts
                 for one in dict.fromkeys(d or (_QUICK_D if quick else _D))
                 for count in dict.fromkeys(tokens or (_QUICK_TOKENS if quick else _TOKENS))

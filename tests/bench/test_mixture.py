@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from einsearch.bench.layer import PASSES
-from einsearch.bench.mixture import MixtureCase, chosen_implementations, refusals, time_mixtures
+from einsearch.bench.mixture import MixtureCase, refusals, time_mixtures
 from einsearch.bench.mixture_rows import mixture_plot, mixture_rows, mixture_tables
 from einsearch.bench.place import Place
 from einsearch.errors import EinsearchError
@@ -85,10 +85,3 @@ def test_what_cannot_run_says_why() -> None:
 def test_what_does_not_fit_is_refused(changed: dict[str, object], message: str) -> None:
     with pytest.raises(EinsearchError, match=f"^{message}$"):
         case(**changed)
-
-
-def test_unknown_implementations_are_named() -> None:
-    with pytest.raises(
-        EinsearchError, match=r"^unknown implementation 'fast' of a mixture; known: reference, grouped, "
-    ):
-        chosen_implementations(["fast"])

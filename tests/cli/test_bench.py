@@ -175,6 +175,9 @@ def test_mixtures_side_by_side(cli, tmp_path):
 def test_options_of_mixtures_are_refused_elsewhere(cli):
     for arguments, message in (
         (("--active", 1), "--active is of mixtures; give --experts too"),
+        (("--active", 0), "--active is of mixtures; give --experts too"),
+        (("--experts", 2, "--active", 0), "active of a mixture is 0; it must be an integer of at least 1"),
+        (("--experts", 2, "--implementation", "fast"), "unknown implementation 'fast'; known: reference, grouped, "),
         (("--step", "--experts", 4), "--experts is of single layers; with --step give --width"),
         (("--experts", 1), "experts of a mixture is 1; it must be an integer of at least 2"),
         (("--experts", 2, "--implementation", "triton"), "implementation triton cannot run btt: "),
