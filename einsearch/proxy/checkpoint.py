@@ -39,6 +39,7 @@ class TrainingState:
     Batches follow from the seed and the step, so the step is the whole data-order state. loss_sum and
     loss_count are the training losses since the last recorded point. seconds: spent training so far.
     implementations: of the linear layers of a block, by name, where they were chosen by measuring.
+    micro_batch: sequences at a time, where memory did not hold a batch.
     """
 
     key: str
@@ -49,6 +50,7 @@ class TrainingState:
     loss_sum: float
     loss_count: int
     implementations: dict[str, str] = field(default_factory=dict)
+    micro_batch: int | None = None
 
 
 def save(place: Location, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:

@@ -16,6 +16,7 @@ import torch
 
 import einsearch
 from einsearch.errors import EinsearchError
+from einsearch.host import host_name
 from einsearch.proxy.corpus import Corpus
 from einsearch.proxy.protocol import Protocol, Setting
 
@@ -40,6 +41,11 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {usable_cores()} cores"
+
+
+def machine(device: torch.device) -> str:
+    """Host and device, as `node7: NVIDIA H200`."""
+    return f"{host_name()}: {describe(device)}"
 
 
 def usable_cores() -> int:

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from einsearch.errors import EinsearchError
 from einsearch.proxy.corpus import Corpus
 from einsearch.proxy.device import prepare
+from einsearch.proxy.gradients import first_line
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.ranks import Ranks
 from einsearch.proxy.trainer import Progress, Segment, SegmentResult, ignore, never, train_segment
@@ -37,7 +38,8 @@ def train_in_parallel(
     The batch is divided among them, so the losses are those of one process up to rounding. A GPU is named once for
     each process (NCCL), a CPU as often as there shall be processes (gloo).
 
-    Raises EinsearchError where the batch has no equal parts, for mixtures, and where a process fails.
+    Raises EinsearchError where the batch has no equal parts, for mixtures, and where a process fails; what
+    train_segment raises, and OSError, of any process.
     """
     Ranks(0, len(devices)).require_batch(setting.protocol.batch)
     if segment.candidate.mixture is not None:
@@ -86,7 +88,8 @@ def _result(
             found: SegmentResult = content
             return found
         if kind == "failed":
-            raise EinsearchError(content)
+            failure: Exception = content
+            raise failure
         on_progress(content)
 
 
@@ -119,7 +122,9 @@ def _serve(
             ranks=ranks,
         )
         connection.send(("finished", result))
-    except (EinsearchError, OSError, RuntimeError) as error:
-        connection.send(("failed", f"{type(error).__name__}: {error}".splitlines()[0]))
+    except (EinsearchError, OSError) as error:
+        connection.send(("failed", error))
+    except RuntimeError as error:
+        connection.send(("failed", EinsearchError(f"{type(error).__name__}: {first_line(error)}")))
     finally:
         dist.destroy_process_group()

@@ -14,9 +14,10 @@ from einsearch.errors import EinsearchError
 from einsearch.proxy import checkpoint
 from einsearch.proxy.batches import Batches
 from einsearch.proxy.corpus import Corpus
-from einsearch.proxy.device import autocast, compute_dtype, peak_memory_bytes, synchronize
+from einsearch.proxy.device import autocast, compute_dtype, machine, peak_memory_bytes, synchronize
 from einsearch.proxy.flops import flops_per_step
 from einsearch.proxy.gpt2 import ProxyGPT2
+from einsearch.proxy.gradients import Gradients
 from einsearch.proxy.location import Location, below
 from einsearch.proxy.optimizer import clip_gradients, optimizer_of
 from einsearch.proxy.protocol import Protocol, Setting
@@ -74,7 +75,8 @@ class SegmentResult:
     """What a segment came to. `end` is less than asked where it was stopped or diverged (`failure` says how).
 
     seconds: spent in training steps. evaluation_seconds: in validation. busy_seconds: in all, with making the
-    model, checkpoints and the like. statistics: of :class:`einsearch.proxy.tally.Tally`.
+    model, checkpoints and the like. statistics: of :class:`einsearch.proxy.tally.Tally`. machine: where it ran.
+    micro_batch: sequences at a time, where memory did not hold a batch.
     """
 
     end: int
@@ -89,6 +91,8 @@ class SegmentResult:
     activations: str
     statistics: dict[str, float]
     peak_memory_bytes: int
+    machine: str
+    micro_batch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +139,8 @@ def train_segment(
 
     With the same candidate, seed, setting and machine the losses are bit-identical however training is
     cut into segments. A loss that is not finite, or above that of a uniform guess after warm-up, ends
-    the segment as failed.
+    the segment as failed. Where memory does not hold a batch it is divided (:mod:`einsearch.proxy.gradients`),
+    also in the segments that follow. Raises OutOfMemory where that does not help.
     """
     began = time.perf_counter()
     protocol = setting.protocol
@@ -143,6 +148,7 @@ def train_segment(
     optimizer = optimizer_of(model, setting)
     loss_sum, loss_count, seconds_before = 0.0, 0, 0.0
     chosen: dict[str, str] = {}
+    gradients = Gradients(model, setting)
     if segment.start:
         state = checkpoint.load(segment.checkpoint(segment.start), model, optimizer)
         identity = (segment.candidate.key, segment.seed, setting.id)
@@ -152,7 +158,7 @@ def train_segment(
                 f"{state.setting}, not {' '.join(map(str, identity))}; remove it to train from the start"
             )
         loss_sum, loss_count, seconds_before = state.loss_sum, state.loss_count, state.seconds
-        chosen = state.implementations
+        chosen, gradients.micro_batch = state.implementations, state.micro_batch
     if segment.implementation == "auto":
         # A trial keeps what it began with: another implementation rounds differently.
         chosen = chosen or ranks.agree(model.fastest_implementations(device, compute_dtype(setting)))
@@ -170,9 +176,7 @@ def train_segment(
         window = ranks.part(torch.from_numpy(batches.train(step))).to(device, non_blocking=True)
         for group in optimizer.param_groups:
             group["lr"] = protocol.learning_rate_at(step) * group["multiplier"]
-        with autocast(setting):
-            losses = model.training_losses(window)
-        losses.objective.backward()
+        losses = gradients.add(window)
         loss, stop = ranks.average(model.parameters(), losses.loss.detach(), should_stop())
         norm = clip_gradients(model, optimizer, protocol)
         optimizer.step()
@@ -228,6 +232,7 @@ def train_segment(
             loss_sum=loss_sum,
             loss_count=loss_count,
             implementations=chosen,
+            micro_batch=gradients.micro_batch,
         )
         if ranks.rank == 0:
             checkpoint.save(path, model, optimizer, state)
@@ -244,6 +249,8 @@ def train_segment(
         activations=model.activations_on(device),
         statistics=tally.result(),
         peak_memory_bytes=peak_memory_bytes(device),
+        machine=machine(device),
+        micro_batch=gradients.micro_batch,
     )
 
 

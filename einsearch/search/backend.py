@@ -11,6 +11,7 @@ from einsearch.proxy.corpus import Corpus
 from einsearch.proxy.device import devices, usable_cores
 from einsearch.proxy.location import Location
 from einsearch.proxy.protocol import Setting
+from einsearch.proxy.ranks import Ranks
 from einsearch.search.executor import SILENCE, Executor
 from einsearch.search.local import LocalExecutor
 from einsearch.search.ray_cluster import Needs, capacity, connect
@@ -77,13 +78,17 @@ class Backend:
         return [setting.device] * (self.workers or room)
 
     def _needs(self, setting: Setting) -> Needs:
-        """With a GPU for each trial where the study is of GPUs and nothing is said."""
+        """With a GPU for each trial where the study is of GPUs and nothing is said.
+
+        Raises EinsearchError where a trial's GPUs cannot share its batch, or a study on CPUs asks for them.
+        """
         if setting.device == "cuda" and self.needs.gpus == 0:
             return Needs(cpus=self.needs.cpus, gpus=1)
         if setting.device == "cpu" and self.needs.gpus > 0:
             raise EinsearchError(
                 f"gpus-per-trial is {self.needs.gpus:g}, but the study trains on CPUs; give --device cuda"
             )
+        Ranks(size=len(self.needs.devices(setting.device))).require_batch(setting.protocol.batch)
         return self.needs
 
     def executor(

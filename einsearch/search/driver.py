@@ -315,7 +315,10 @@ class Driver:
             "activations": result.activations,
             "implementations": list(result.implementations),
             "statistics": result.statistics,
+            "machine": result.machine,
         }
+        if result.micro_batch is not None:
+            environment["micro_batch"] = result.micro_batch
         self.state.store.settle(
             run.segment.id,
             self.state.epoch,

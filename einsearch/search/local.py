@@ -64,7 +64,7 @@ class LocalExecutor:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=serve,
-            args=(theirs, self._devices[slot], self._setting, self._data, self._cache),
+            args=(theirs, self._devices[slot], self._memory(slot), self._setting, self._data, self._cache),
             name=f"einsearch-{slot}",
             daemon=True,
         )
@@ -78,6 +78,12 @@ class LocalExecutor:
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         theirs.close()
         return _Worker(process, ours)
+
+    def _memory(self, slot: str) -> float | None:
+        """The part of its GPU's memory for a worker: they share alike."""
+        device = self._devices[slot]
+        sharing = list(self._devices.values()).count(device)
+        return 1 / sharing if device.startswith("cuda") and sharing > 1 else None
 
     def submit(self, slot: str, segment: Segment) -> None:
         worker = self._workers[slot]

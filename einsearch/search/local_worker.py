@@ -22,14 +22,21 @@ _PROGRESS_EVERY = 0.5
 """Seconds between two progress messages."""
 
 
-def serve(connection: Connection, device_name: str, setting: Setting, data: Path | None, cache: Path) -> None:
+def serve(
+    connection: Connection,
+    device_name: str,
+    memory: float | None,
+    setting: Setting,
+    data: Path | None,
+    cache: Path,
+) -> None:
     """Train segments from `connection` until it closes. The main function of a worker process.
 
-    Messages in: a Segment, or "stop" to end the running one early. Out: ("advanced", Progress), or an Answer.
+    memory: the part of a GPU's memory that this process may take. Messages in: a Segment, or "stop" to end the running one early. Out: ("advanced", Progress), or an Answer.
     """
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
-    worker = Worker(device_name, setting, partial(corpus_of, setting, data, cache))
+    worker = Worker((device_name,), setting, partial(corpus_of, setting, data, cache), memory=memory)
     inbox: SimpleQueue[Segment] = SimpleQueue()
     stop = threading.Event()
     threading.Thread(target=_listen, args=(connection, inbox, stop), daemon=True).start()

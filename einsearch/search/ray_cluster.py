@@ -32,6 +32,15 @@ class Needs:
         if self.cpus == 0 and self.gpus == 0:
             raise EinsearchError("a trial needs a part of something; give --cpus-per-trial or --gpus-per-trial")
 
+    def devices(self, kind: str) -> tuple[str, ...]:
+        """The torch devices of a trial in a process of its own, which sees only them."""
+        return tuple(f"cuda:{n}" for n in range(max(1, int(self.gpus)))) if kind == "cuda" else (kind,)
+
+    @property
+    def memory(self) -> float | None:
+        """The part of a GPU's memory that a trial may take; None: all of it."""
+        return self.gpus if 0 < self.gpus < 1 else None
+
 
 def require_ray() -> None:
     """EinsearchError with the install line where Ray is missing."""

@@ -84,7 +84,6 @@ class RayExecutor:
             self._marker.parent.mkdir(parents=True, exist_ok=True)
             self._marker.touch()
         self._text = ray.put(Text.of(self._corpus))
-        fraction = self._needs.gpus if 0 < self._needs.gpus < 1 else None
         self._class = actor_class().options(
             num_cpus=self._needs.cpus,
             num_gpus=self._needs.gpus,
@@ -92,12 +91,11 @@ class RayExecutor:
             max_task_retries=0,
             scheduling_strategy="SPREAD",
         )
-        self._fraction = fraction
         for name in self._names:
             self._slots[name] = self._new(name)
 
     def _new(self, name: str) -> _Slot:
-        actor = self._class.remote(self._setting, self._text, self._marker, self._fraction)
+        actor = self._class.remote(self._setting, self._text, self._marker, self._needs)
         return _Slot(name=name, actor=actor, coming=actor.about.remote())
 
     def about(self, slot: str) -> About | None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
 import signal
-import socket
 import threading
 import uuid
 from dataclasses import dataclass
@@ -18,11 +16,13 @@ import ray
 import torch
 
 from einsearch.errors import EinsearchError
+from einsearch.host import host_name
 from einsearch.proxy.corpus import Corpus
 from einsearch.proxy.device import code_version
 from einsearch.proxy.location import Location
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Progress, Segment
+from einsearch.search.ray_cluster import Needs
 from einsearch.search.worker import Answer, Worker
 
 
@@ -80,7 +80,7 @@ def about_process(marker: Path | None) -> About:
     """This process of Ray's. marker: a file of the driver's that it should see."""
     own = psutil.Process()
     return About(
-        host=platform.node() or socket.gethostname(),
+        host=host_name(),
         node=ray.get_runtime_context().get_node_id(),
         pid=own.pid,
         started=own.create_time(),
@@ -96,15 +96,10 @@ def marker_in(folder: Location) -> Path | None:
 
 
 class Trainer:
-    """A :class:`einsearch.search.worker.Worker` in a process of Ray's.
+    """A :class:`einsearch.search.worker.Worker` in a process of Ray's, with the devices that Ray gave it."""
 
-    memory_fraction: of a GPU's memory that this process may take, where trials share one.
-    """
-
-    def __init__(self, setting: Setting, text: Text, marker: Path | None, memory_fraction: float | None) -> None:
-        if setting.device == "cuda" and memory_fraction is not None:
-            torch.cuda.set_per_process_memory_fraction(memory_fraction)
-        self._worker = Worker(setting.device, setting, text.corpus)
+    def __init__(self, setting: Setting, text: Text, marker: Path | None, needs: Needs) -> None:
+        self._worker = Worker(needs.devices(setting.device), setting, text.corpus, memory=needs.memory)
         self._marker = marker
         self._stop = threading.Event()
         self._progress: Progress | None = None

@@ -225,14 +225,13 @@ class TuneExecutor:
 
     def _tuner(self) -> tune.Tuner:
         needs = self._needs
-        fraction = needs.gpus if 0 < needs.gpus < 1 else None
         trainable = tune.with_resources(
             tune.with_parameters(
                 SegmentTrainable,
                 setting=self._setting,
                 text=Text.of(self._corpus),
                 marker=self._marker,
-                fraction=fraction,
+                needs=needs,
                 board=self._board,
             ),
             {"cpu": needs.cpus, "gpu": needs.gpus},

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 from ray import tune
 
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Progress, Segment
+from einsearch.search.ray_cluster import Needs
 from einsearch.search.ray_worker import About, Text, about_process
 from einsearch.search.worker import Worker
 
@@ -54,12 +54,10 @@ class SegmentTrainable(tune.Trainable):
         setting: Setting,
         text: Text,
         marker: Path | None,
-        fraction: float | None,
+        needs: Needs,
         board: Any,
     ) -> None:
-        if setting.device == "cuda" and fraction is not None:
-            torch.cuda.set_per_process_memory_fraction(fraction)
-        self._worker = Worker(setting.device, setting, text.corpus)
+        self._worker = Worker(needs.devices(setting.device), setting, text.corpus, memory=needs.memory)
         self._about, self._board = about_process(marker), board
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

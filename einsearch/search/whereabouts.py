@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
-import socket
 from pathlib import Path
 
 import psutil
+
+from einsearch.host import host_name
 
 RUNS = Path("runs")
 """Where studies are kept when nothing else is said: store, data cache, checkpoints, reports."""
@@ -21,13 +21,13 @@ def default_store_url(runs: Path) -> str:
 def this_process() -> str:
     """host:pid:start time, which no other process has."""
     process = psutil.Process()
-    return f"{platform.node() or socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
+    return f"{host_name()}:{process.pid}:{process.create_time():.2f}"
 
 
 def is_alive(owner: str) -> bool | None:
     """Whether the process of :func:`this_process` still runs; None for one on another host."""
     host, pid, started = owner.rsplit(":", 2)
-    if host != (platform.node() or socket.gethostname()):
+    if host != host_name():
         return None
     try:
         process = psutil.Process(int(pid))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,8 @@ from einsearch.errors import EinsearchError
 from einsearch.proxy.checkpoint import CheckpointUnreadable
 from einsearch.proxy.corpus import Corpus, load_corpus
 from einsearch.proxy.device import prepare
+from einsearch.proxy.gradients import first_line, is_out_of_memory
+from einsearch.proxy.parallel import train_in_parallel
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Progress, Segment, SegmentResult, never, train_segment
 
@@ -26,18 +28,26 @@ Answer = (
 
 
 class Worker:
-    """Trains segments on one device. load: gets the data when the first segment comes."""
+    """Trains segments on one device, or each on all of several.
 
-    def __init__(self, device_name: str, setting: Setting, load: Callable[[], Corpus]) -> None:
-        self._device = torch.device(device_name)
+    load: gets the data when the first segment comes. memory: the part of each GPU's memory to take; None: all.
+    """
+
+    def __init__(
+        self, devices: Sequence[str], setting: Setting, load: Callable[[], Corpus], *, memory: float | None = None
+    ) -> None:
+        self._devices = [torch.device(device) for device in devices]
         self._setting = setting
         self._load = load
         self._corpus: Corpus | None = None
         self._unusable: str | None = None
         try:
-            prepare(self._device)
+            for device in reversed(self._devices):
+                prepare(device)
+                if memory is not None:
+                    torch.cuda.set_per_process_memory_fraction(memory, device)
         except RuntimeError as error:  # a GPU that cannot be opened: no segment can run here
-            self._unusable = f"device {device_name} cannot be used: {error}"
+            self._unusable = f"device {', '.join(devices)} cannot be used: {first_line(error)}"
 
     def run(
         self, segment: Segment, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool] = never
@@ -50,9 +60,7 @@ class Worker:
         except EinsearchError as error:
             return "refused", str(error)
         try:
-            result = train_segment(
-                segment, self._setting, self._corpus, self._device, on_progress=on_progress, should_stop=should_stop
-            )
+            result = self._train(segment, self._corpus, on_progress, should_stop)
         except CheckpointUnreadable as error:
             return "checkpoint gone", str(error)
         except EinsearchError as error:
@@ -62,8 +70,21 @@ class Worker:
             return "refused", f"{type(error).__name__}: {error}"
         except Exception as error:  # noqa: BLE001 (any failure of one trial must leave the worker usable)
             traceback.print_exc()
-            return "error", f"{type(error).__name__}: {error}".splitlines()[0]
+            why = "out of memory" if is_out_of_memory(error) else type(error).__name__
+            return "error", f"{why}: {first_line(error)}"
         return "finished", result
+
+    def _train(
+        self, segment: Segment, corpus: Corpus, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool]
+    ) -> SegmentResult:
+        # A mixture's routers balance whole batches, so it has one device.
+        if len(self._devices) > 1 and segment.candidate.mixture is None:
+            return train_in_parallel(
+                segment, self._setting, corpus, self._devices, on_progress=on_progress, should_stop=should_stop
+            )
+        return train_segment(
+            segment, self._setting, corpus, self._devices[0], on_progress=on_progress, should_stop=should_stop
+        )
 
 
 def corpus_of(setting: Setting, data: Path | None, cache: Path) -> Corpus:
