@@ -70,7 +70,8 @@ class Gradients:
             ) from None
         if tried == 1:
             raise OutOfMemory(
-                f"out of memory with one sequence at a time ({first_line(error)}); give the trial a larger part of a GPU"
+                f"out of memory with one sequence at a time ({first_line(error)}); "
+                "give the trial a larger part of a GPU"
             ) from None
         self.micro_batch = (tried + 1) // 2
 

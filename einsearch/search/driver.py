@@ -9,46 +9,28 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from einsearch.errors import EinsearchError
 from einsearch.frontier import Frontier
-from einsearch.proxy.location import Location, below, parse_location, remove
+from einsearch.proxy.location import Location, below, parse_location
 from einsearch.proxy.protocol import Setting
-from einsearch.proxy.trainer import Segment, SegmentResult
+from einsearch.proxy.trainer import Segment
+from einsearch.search.bookkeeper import Bookkeeper, WorkerTime
 from einsearch.search.config import StudyConfig
 from einsearch.search.decisions import Decisions
 from einsearch.search.executor import Advanced, Event, Executor, Finished, Lost, Refused
 from einsearch.search.plan import Plan
+from einsearch.search.speeds import Speeds
 from einsearch.search.state import Running, StudyState
 from einsearch.space.candidate import Candidate
-from einsearch.store import Curve, Point, Store, StudyRow, TrialRow
+from einsearch.store import Curve, Store, StudyRow, TrialRow
 
 _TICK = 0.5
 _BEAT_EVERY = 2.0
 _MIRROR_EVERY = 1.0
 _TOGETHER, _TOGETHER_SECONDS = 64, 0.05
 """Results that are booked in one transaction, and seconds in which reservations are gathered for one."""
-_MOST_LOSSES = 3
-"""Segments of one trial that may be lost from one checkpoint before the trial is given up."""
-
-
-@dataclass(slots=True)
-class WorkerTime:
-    """Seconds of all workers: in training steps, in validation, and in the rest of their segments."""
-
-    training: float = 0.0
-    evaluation: float = 0.0
-    rest: float = 0.0
-
-    def __str__(self) -> str:
-        total = self.training + self.evaluation + self.rest
-        if total == 0:
-            return "nothing was trained"
-        parts = {"training": self.training, "evaluation": self.evaluation, "models and checkpoints": self.rest}
-        return ", ".join(f"{seconds / total:.1%} {name}" for name, seconds in parts.items())
 
 
 class Mirror(Protocol):
@@ -83,15 +65,12 @@ class Driver:
     ) -> None:
         self.state = StudyState(store, study, epoch, config, plan)
         self.engine_seconds = 0.0  # of this process's CPU: decisions, books, the mirror, the display
-        self.worker_time = WorkerTime()
+        self._books, self._speeds = Bookkeeper(self.state, setting), Speeds()
         self._decisions = Decisions(self.state)
-        self._setting, self._executor, self._checkpoints = setting, executor, checkpoints
+        self._executor, self._checkpoints = executor, checkpoints
         self._deterministic, self._observer, self._mirror = deterministic, observer, mirror
-        self._losses: dict[tuple[int, int], int] = {}
         self._early: dict[str, Finished | Lost | Refused] = {}
         self._order: deque[str] = deque()
-        self._obsolete: list[str] = []
-        self._booked = 0
         self._stopping = False
         self._refusal: str | None = None
         self._began = time.monotonic()
@@ -108,7 +87,12 @@ class Driver:
             for r in self.state.running.values()
             if r.progress
         )
-        return self.state.study.spent + self.state.study.lost + self._booked + live
+        return self.state.study.spent + self.state.study.lost + self._books.booked + live
+
+    @property
+    def worker_time(self) -> WorkerTime:
+        """What workers did with their time, of the segments that this driver booked."""
+        return self._books.worker_time
 
     @property
     def seconds(self) -> float:
@@ -166,11 +150,13 @@ class Driver:
 
     def _dispatch(self) -> None:
         """Give work to every free slot: some reservations a transaction, submitted once that is committed."""
-        free = deque(slot for slot in self._executor.slots if slot not in self.state.running)
+        idle = [slot for slot in self._executor.slots if slot not in self.state.running]
+        # What was measured differs from run to run.
+        free = deque(idle if self._deterministic else self._speeds.fastest_first(idle))
         while free:
             reserved: list[tuple[str, Segment]] = []
             until = time.monotonic() + _TOGETHER_SECONDS
-            with self._together():
+            with self._books.together():
                 while free and (not reserved or time.monotonic() < until):
                     with self.state.times("decisions"):
                         trial = self._decisions.next_trial()
@@ -187,26 +173,16 @@ class Driver:
         """Book what came of one poll, some results a transaction; in order and one by one where that is promised."""
         if self._deterministic:
             for event in self._in_order(events):
-                with self._together():
+                with self._books.together():
                     self._handle(event)
                 if not self._stopping:
                     # Now, with what is committed: how many results wait is a matter of time.
                     self._dispatch()
             return
         for begin in range(0, len(events), _TOGETHER):
-            with self._together():
+            with self._books.together():
                 for event in events[begin : begin + _TOGETHER]:
                     self._handle(event)
-
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        """What the block writes to the store is committed at its end, as one."""
-        with self.state.times("books"), self.state.store.together():
-            yield
-        # Only after the commit: until then a crash would continue from the older checkpoints.
-        for checkpoint in self._obsolete:
-            remove(parse_location(checkpoint))
-        self._obsolete.clear()
 
     def _in_order(self, events: list[Event]) -> Iterator[Event]:
         """Results in the order of reservation, signs of life as they came."""
@@ -225,14 +201,19 @@ class Driver:
                     self.state.running[slot].progress = progress
                 return
             case Finished(slot, result):
-                self._settle(self._release(slot), result)
-            case Lost(slot, reason, retry, checkpoint_gone):
                 run = self._release(slot)
-                self._lose(run, reason, retry)
+                self._speeds.note(
+                    slot, (result.end - run.segment.start_step) * run.trial.flops_per_step, result.seconds
+                )
+                self._books.settle(run, result)
+            case Lost(slot, reason, retry, checkpoint_gone):
+                self._speeds.forget(slot)
+                run = self._release(slot)
+                self._books.lose(run, reason, retry)
                 if checkpoint_gone:
-                    self._begin_anew(run.trial, reason)
+                    self._books.begin_anew(run.trial, reason)
             case Refused(slot, reason):
-                self._lose(self._release(slot), reason, retry=True)
+                self._books.lose(self._release(slot), reason, retry=True)
                 self._refusal = reason
                 self._stopping = True
 
@@ -266,7 +247,8 @@ class Driver:
 
     def _reserve(self, slot: str, trial: TrialRow) -> tuple[str, Segment]:
         target = self.state.target(trial)
-        end = min(target, trial.step + max(1, self.state.plan.segment // trial.flops_per_step))
+        flops = self.state.plan.segment * (1.0 if self._deterministic else self._speeds.share(slot))
+        end = min(target, trial.step + max(1, int(flops) // trial.flops_per_step))
         reserved = self.state.store.reserve(
             trial.id,
             self.state.epoch,
@@ -292,86 +274,3 @@ class Driver:
             source=parse_location(trial.checkpoint) if trial.checkpoint else None,
             implementation=self.state.config.implementation,
         )
-
-    def _settle(self, run: Running, result: SegmentResult) -> None:
-        trial = run.trial
-        flops = (result.end - run.segment.start_step) * trial.flops_per_step
-        points = tuple(Point(**asdict(point)) for point in result.points)
-        self._booked += flops
-        self.worker_time.training += result.seconds
-        self.worker_time.evaluation += result.evaluation_seconds
-        self.worker_time.rest += result.busy_seconds - result.seconds - result.evaluation_seconds
-        rung, state = trial.rung, "queued"
-        if result.failure:
-            state = "failed"
-        elif result.end == run.target:
-            rung = trial.rung if trial.kind == "ladder" else trial.rung + 1
-            done = trial.kind == "ladder" or rung == len(self.state.plan.rungs) - 1
-            state = "complete" if done else "paused"
-        checkpoint = str(result.checkpoint) if result.checkpoint else trial.checkpoint
-        environment: dict[str, Any] = {
-            "torch": self._setting.torch,
-            "device": self._setting.device,
-            "activations": result.activations,
-            "implementations": list(result.implementations),
-            "statistics": result.statistics,
-            "machine": result.machine,
-        }
-        if result.micro_batch is not None:
-            environment["micro_batch"] = result.micro_batch
-        self.state.store.settle(
-            run.segment.id,
-            self.state.epoch,
-            end_step=result.end,
-            flops=flops,
-            seconds=result.seconds,
-            tokens=result.tokens,
-            points=points,
-            checkpoint=checkpoint,
-            environment=environment,
-            peak_memory_bytes=result.peak_memory_bytes,
-            state=state,
-            rung=rung,
-            reason=result.failure,
-        )
-        if trial.checkpoint and checkpoint != trial.checkpoint:
-            self._obsolete.append(trial.checkpoint)
-        curve = self.state.curve(trial.id)
-        # A trial that began anew comes to points that it has already.
-        new = tuple(point for point in points if not curve.points or point.step > curve.points[-1].step)
-        self.state.unspent(run.segment.flops - flops)
-        self.state.put(
-            replace(
-                curve,
-                trial=replace(
-                    curve.trial,
-                    state=state,
-                    rung=rung,
-                    reason=result.failure,
-                    step=result.end,
-                    flops_done=trial.flops_done + flops,
-                    checkpoint=checkpoint,
-                    environment=environment,
-                ),
-                points=(*curve.points, *new),
-                tokens=curve.tokens + result.tokens,
-                seconds=curve.seconds + result.seconds,
-            )
-        )
-
-    def _lose(self, run: Running, reason: str, retry: bool) -> None:
-        self.state.store.lose(run.segment.id, self.state.epoch, reason)
-        self._booked += run.segment.flops
-        self.state.change(run.trial, state="queued")
-        at = (run.trial.id, run.segment.start_step)
-        self._losses[at] = self._losses.get(at, 0) + 1
-        if not retry or self._losses[at] >= _MOST_LOSSES:
-            self.state.store.set_trial_state(run.trial.id, self.state.epoch, "failed", reason=reason)
-            self.state.change(run.trial, state="failed", reason=reason)
-
-    def _begin_anew(self, trial: TrialRow, reason: str) -> None:
-        self.state.store.lose_checkpoint(trial.id, self.state.epoch, reason)
-        self.state.change(trial, state="queued", reason=None, step=0, flops_done=0, checkpoint=None)
-        self.state.put(replace(self.state.curve(trial.id), tokens=0, seconds=0.0))
-        if trial.checkpoint:
-            self._obsolete.append(trial.checkpoint)

@@ -32,7 +32,8 @@ def serve(
 ) -> None:
     """Train segments from `connection` until it closes. The main function of a worker process.
 
-    memory: the part of a GPU's memory that this process may take. Messages in: a Segment, or "stop" to end the running one early. Out: ("advanced", Progress), or an Answer.
+    memory: the part of a GPU's memory that this process may take; None: all of it.
+    Messages in: a Segment, or "stop" to end the running one early. Out: ("advanced", Progress), or an Answer.
     """
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)

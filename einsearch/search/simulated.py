@@ -163,4 +163,5 @@ class SimulatedExecutor:
             activations=SIMULATED,
             statistics={},
             peak_memory_bytes=0,
+            machine=SIMULATED,
         )

@@ -158,6 +158,7 @@ def pretended(segment: Segment, end: int, failure: str | None = None) -> Segment
         activations="feature-major",
         statistics={},
         peak_memory_bytes=0,
+        machine="pretended",
     )
 
 
