@@ -20,7 +20,8 @@ from einsearch.layers.export import read_json, read_tensors, sizes_by_letter
 from einsearch.layers.linear import EinsumLinear
 from einsearch.layers.parametrize import learning_rate_multipliers
 from einsearch.proxy import checkpoint
-from einsearch.proxy.gpt2 import ProxyGPT2
+from einsearch.proxy.gpt2 import ProxyGPT2, linears_of
+from einsearch.proxy.location import is_there, parse_location
 from einsearch.proxy.protocol import Protocol, Setting
 from einsearch.search.study import RUNS, default_store_url
 from einsearch.space.candidate import Candidate
@@ -168,6 +169,7 @@ def describe(found: FoundTrial, model: ProxyGPT2) -> dict[str, Any]:
             "step": trial.step,
             "flops": trial.flops_done,
             "parameters": trial.parameters,
+            "implementations": {name: layer.implementation for name, layer in linears_of(model.blocks[0])},
             "validation_loss": evaluated[-1].validation_loss if evaluated else None,
             "validation_loss_at_step": evaluated[-1].step if evaluated else None,
             "einsearch": einsearch.__version__,
@@ -207,16 +209,19 @@ def _trained(found: FoundTrial, runs: Path) -> ProxyGPT2:
     who = f"trial {trial.key}, seed {trial.seed}, of study {found.study.name!r}"
     if trial.checkpoint is None:
         raise EinsearchError(f"{who} has no checkpoint: it is {trial.state} at step {trial.step}; export another")
-    stored = Path(trial.checkpoint)
     # The folder of runs may have been moved since: the same checkpoint lies there under the same names.
-    places = [stored, runs / found.study.name / "checkpoints" / stored.parent.name / stored.name]
-    place = next((path for path in places if path.is_dir()), None)
+    moved = runs / found.study.name / "checkpoints" / Path(*trial.checkpoint.split("/")[-2:])
+    place = next((each for each in (parse_location(trial.checkpoint), moved) if is_there(each)), None)
     if place is None:
-        raise EinsearchError(f"the checkpoint of {who} is not at {stored} any more; train it again, or export another")
+        raise EinsearchError(
+            f"the checkpoint of {who} is not at {trial.checkpoint} any more; train it again, or export another"
+        )
     model = ProxyGPT2(found.candidate, found.setting.protocol, trial.seed)
     state = checkpoint.load_model(place, model)
     if (state.key, state.seed) != (trial.key, trial.seed):
         raise EinsearchError(f"checkpoint {place} is of key {state.key}, seed {state.seed}, not of {who}; remove it")
+    if state.implementations:
+        model.use_implementations(state.implementations)
     return model
 
 

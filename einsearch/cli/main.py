@@ -26,6 +26,7 @@ COMMANDS = {
     "train": "Train one candidate and print its curve. The same command continues an interrupted one.",
     "bench": "Time the implementations of layers beside nn.Linear, or training steps of models beside dense.",
     "clean": "Remove a study from the store with its files; studies that run are refused.",
+    "doctor": "Check this machine, the store with its studies and a cluster, and say how to mend what is wrong.",
     "db": "Make, upgrade, check and copy the SQL store.",
     "enumerate": "List every irreducible structure of so many factors, each once.",
     "analyze": "Say what an einsum is: taxonomy, families, costs, rank, exactly.",

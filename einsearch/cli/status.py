@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from statistics import median
 from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from einsearch.cli.options import JsonOption, RunsOption, StoreOption, console, print_json
 from einsearch.cli.tables import leader_table
+from einsearch.doctor.study import lost_work, stuck_segments
 from einsearch.report.study_data import StudyData, read_study
 from einsearch.report.summary import summarize
 from einsearch.search.config import write_flops
 from einsearch.search.study import RUNS, default_store_url, is_alive
-from einsearch.store import Store, StudyRow
+from einsearch.store import SegmentRow, Store, StudyRow
 
 
 def status(
@@ -39,12 +43,20 @@ def status(
         held = _is_driven(opened, data.study.id)
     if json:
         running = [s.id for s in data.segments if s.state == "reserved"]
-        print_json(_study_json(data.study, held) | {"running": running, "violations": audit.violations})
+        stuck = [segment.id for segment, _ in stuck_segments(data.segments)]
+        lost = [
+            {"reason": reason, "segments": count, "flops": flops} for reason, count, flops in lost_work(data.segments)
+        ]
+        found = {"running": running, "stuck": stuck, "lost_work": lost, "violations": audit.violations}
+        print_json(_study_json(data.study, held) | found)
         return
     out = console()
     out.print(_studies_table([data.study], {data.study.id: held}))
     out.print()
     out.print(_running_table(data))
+    out.print(_workers_table(data.segments))
+    for line in _trouble(data, held):
+        out.print(Text(line))
     summary = summarize(data)
     out.print(leader_table(summary.leaders[:10], title="Leaders", dense=summary.dense))
     for violation in audit.violations:
@@ -87,3 +99,28 @@ def _running_table(data: StudyData) -> Table:
             step = f"{segment.progress_step or segment.start_step}/{segment.end_step}"
             table.add_row(segment.worker, trial.label, str(trial.facts["width"]), step, loss)
     return table
+
+
+def _workers_table(segments: tuple[SegmentRow, ...] | list[SegmentRow]) -> Table:
+    """What each worker trained, and how fast."""
+    table = Table(title="Workers", title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for name in ("worker", "segments", "lost", "FLOP/s"):
+        table.add_column(name, justify="left" if name == "worker" else "right")
+    by_worker: dict[str, list[SegmentRow]] = {}
+    for segment in segments:
+        by_worker.setdefault(segment.worker, []).append(segment)
+    for worker, own in sorted(by_worker.items(), key=lambda item: (len(item[0]), item[0])):
+        speeds = [s.flops / s.seconds for s in own if s.state == "done" and s.seconds]
+        lost = sum(s.state == "lost" for s in own)
+        table.add_row(worker, str(len(own)), str(lost), write_flops(round(median(speeds))) if speeds else "-")
+    return table
+
+
+def _trouble(data: StudyData, held: bool) -> Iterator[str]:
+    """Work that is stuck or was lost, a line each."""
+    if data.study.state == "running" and not held:
+        yield f"interrupted: no driver runs it; `einsearch resume {data.study.name}` goes on"
+    for segment, silence in stuck_segments(data.segments) if held else []:
+        yield f"stuck: worker {segment.worker} has been silent for {silence:.0f} s; given up after --worker-timeout"
+    for reason, count, flops in lost_work(data.segments)[:5]:
+        yield f"lost: {write_flops(flops)} FLOPs in {count} {'segment' if count == 1 else 'segments'}: {reason}"

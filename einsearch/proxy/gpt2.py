@@ -113,19 +113,15 @@ class ProxyGPT2(nn.Module):
         tokens, activations = self.protocol.tokens_per_step, self.activations_on(device)
         return {
             name: fastest(layer.operator, tokens, activations=activations, device=device, dtype=dtype)
-            for name, layer in self._linears(self.blocks[0])
+            for name, layer in linears_of(self.blocks[0])
         }
 
     def use_implementations(self, names: Mapping[str, str]) -> None:
         """Force the implementation of the linear layers of all blocks, by the layer's name in a block."""
         for block in self.blocks:
-            for name, layer in self._linears(block):
+            for name, layer in linears_of(block):
                 require_implementation(names[name])
                 layer.implementation = names[name]
-
-    @staticmethod
-    def _linears(block: nn.Module) -> Iterator[tuple[str, EinsumLinear]]:
-        yield from ((name, layer) for name, layer in block.named_modules() if isinstance(layer, EinsumLinear))
 
     def implementations_on(self, device: torch.device) -> tuple[str, ...]:
         """Names of the implementations that the linear layers of the blocks use on a device, sorted."""
@@ -151,3 +147,8 @@ class ProxyGPT2(nn.Module):
             return Fans(*of[own])
         # Embeddings and norms; else q, k, v, o and routers.
         return Fans(1, base) if name.endswith(".weight") else Fans(base, base)
+
+
+def linears_of(block: nn.Module) -> Iterator[tuple[str, EinsumLinear]]:
+    """The linear layers of a block that are no mixtures, with their names in it."""
+    yield from ((name, layer) for name, layer in block.named_modules() if isinstance(layer, EinsumLinear))

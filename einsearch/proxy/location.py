@@ -42,6 +42,14 @@ def below(location: Location, *names: str) -> Location:
     return location.joinpath(*names) if isinstance(location, Path) else "/".join((location, *names))
 
 
+def is_there(location: Location) -> bool:
+    """Whether a folder lies there, or something at the URI. Raises OSError where that cannot be said."""
+    if isinstance(location, Path):
+        return location.is_dir()
+    system, path = _open(location)
+    return bool(system.exists(path))
+
+
 @contextmanager
 def readable(location: Location) -> Iterator[Path]:
     """A folder that holds what lies there: itself, or a copy for as long as it is needed.

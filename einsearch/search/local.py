@@ -22,6 +22,7 @@ from einsearch.search.local_worker import IGNORED, serve
 class _Worker:
     process: SpawnProcess
     connection: Connection
+    up: bool = False
     busy: bool = False
     heard_at: float = 0.0
 
@@ -29,9 +30,9 @@ class _Worker:
 class LocalExecutor:
     """Spawned processes that each train one segment at a time on one device.
 
-    devices: the torch device of each worker (`cpu`, `cuda:0`, ...). A worker that dies, or gives no sign of life
-    for `silence` seconds, is replaced and its segment reported Lost. Workers end by themselves when this process
-    is gone.
+    devices: the torch device of each worker (`cpu`, `cuda:0`, ...). A worker that dies, or gives no sign of life for
+    `silence` seconds once it is up, is replaced and its segment reported Lost. Workers end by themselves when this
+    process is gone.
     """
 
     def __init__(
@@ -105,10 +106,12 @@ class LocalExecutor:
         for slot, worker in list(self._workers.items()):
             if worker.connection in ready or worker.process.sentinel in ready:
                 events += self._drain(slot, worker)
-            if worker.busy and time.monotonic() - worker.heard_at > self._silence:
+            # To come up it imports torch, which takes long on a busy machine.
+            patience = self._silence if worker.up else max(self._silence, SILENCE)
+            if worker.busy and time.monotonic() - worker.heard_at > patience:
                 worker.process.kill()
                 worker.process.join()
-                events += self._replace(slot, f"worker gave no sign of life for {self._silence:g} s")
+                events += self._replace(slot, f"worker gave no sign of life for {patience:g} s")
             elif not worker.process.is_alive():
                 events += self._drain(slot, worker)
                 events += self._replace(slot, f"worker died with exit code {worker.process.exitcode}")
@@ -120,6 +123,9 @@ class LocalExecutor:
             while worker.connection.poll():
                 message = worker.connection.recv()
                 worker.heard_at = time.monotonic()
+                worker.up = True
+                if message == "up":
+                    continue
                 if message[0] == "advanced":
                     events.append(Advanced(slot, message[1]))
                 else:

@@ -33,11 +33,13 @@ def serve(
     """Train segments from `connection` until it closes. The main function of a worker process.
 
     memory: the part of a GPU's memory that this process may take; None: all of it.
-    Messages in: a Segment, or "stop" to end the running one early. Out: ("advanced", Progress), or an Answer.
+    Messages in: a Segment, or "stop" to end the running one early. Out: "up" once,
+    then ("advanced", Progress), or an Answer.
     """
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     worker = Worker((device_name,), setting, partial(corpus_of, setting, data, cache), memory=memory)
+    connection.send("up")
     inbox: SimpleQueue[Segment] = SimpleQueue()
     stop = threading.Event()
     threading.Thread(target=_listen, args=(connection, inbox, stop), daemon=True).start()

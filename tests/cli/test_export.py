@@ -112,6 +112,8 @@ def test_the_loaded_model_has_the_loss_that_was_stored(
     windows = torch.from_numpy(batches.validation(protocol.validation_sequences))
     stored = json.loads((exported / "description.json").read_text())["provenance"]
     assert stored["validation_loss_at_step"] == stored["step"]
+    # Those that were the fastest when it was trained: others round differently.
+    model.use_implementations(stored["implementations"])
     assert validation_loss(model, windows, setting) == stored["validation_loss"]
 
 

@@ -46,7 +46,7 @@ def test_status_lists_the_studies(cli, runs):
 def test_status_as_json(cli, runs):
     (all_of_them,) = json.loads(cli("status", "--json").out)
     one = json.loads(cli("status", "tiny", "--json").out)
-    assert one == all_of_them | {"running": [], "violations": []}
+    assert one == all_of_them | {"running": [], "stuck": [], "lost_work": [], "violations": []}
     assert (one["name"], one["state"], one["lost"], one["driven"]) == ("tiny", "finished", 0, False)
 
 
