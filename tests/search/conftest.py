@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Pretend:
 
     luck: in what order and in which batches results come. Of the segments, the share `lost` dies with its
     worker, `broken` raises, `diverged` fails and `spoiled` cannot read its checkpoint; `crashed` is a share of the
-    polls. After `refused_after` segments the disk is full.
+    polls. After `refused_after` segments the disk is full. `slow`: a slot that takes a hundred times as long.
     """
 
     slots: tuple[str, ...]
@@ -81,6 +81,7 @@ class Pretend:
     spoiled: float = 0.0
     crashed: float = 0.0
     refused_after: int | None = None
+    slow: str | None = None
     waiting: dict[str, Segment] = field(default_factory=dict)
     submitted: list[Segment] = field(default_factory=list)
     checkpoints: set[Path] = field(default_factory=set)
@@ -121,7 +122,10 @@ class Pretend:
         if end > segment.start and not diverged:
             self.checkpoints.add(segment.checkpoint(end))
         progress = Progress(step=end, loss=1.0, flops_per_second=1.0)
-        return [Advanced(slot, progress), Finished(slot, pretended(segment, end, "diverged" if diverged else None))]
+        result = pretended(segment, end, "diverged" if diverged else None)
+        if slot == self.slow:
+            result = replace(result, seconds=100.0, busy_seconds=100.0)
+        return [Advanced(slot, progress), Finished(slot, result)]
 
     def ask_to_stop(self) -> None:
         self.stopping = True

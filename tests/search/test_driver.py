@@ -284,3 +284,16 @@ def test_a_trial_without_its_checkpoint_begins_anew_and_keeps_its_results(tiny_c
     common = before.keys() & after.keys()
     assert len(common) >= 20
     assert all(before[at] == after[at] for at in common)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_slow_worker_takes_short_segments(tiny_config, open_study, pretend, deterministic):
+    """But where the study has to repeat: what was measured does not."""
+    pretend(luck=6, slow="local-2")
+    study = open_study(wide(tiny_config, budget=4 * 10**9))
+    assert study.run(workers=3, deterministic=deterministic)
+    check(study)
+    with Store.open(study.store_url) as store:
+        segments = store.segments(study.row().id)
+    longest = {slot: max(s.flops for s in segments[6:] if s.worker == slot) for slot in ("local-0", "local-2")}
+    assert (longest["local-2"] < longest["local-0"] / 8) != deterministic
