@@ -22,6 +22,7 @@ class Decisions:
         ladder_keys = frozenset(Candidate.dense(plan.space.shape(run.width)).key for run in plan.ladder)
         self._suggester = Suggester(plan.space, config.sampler, config.seed, elsewhere=ladder_keys)
         self._space_exhausted = False
+        self._ahead: tuple[Candidate, Suggestion] | None = None
 
     def next_trial(self) -> TrialRow | None:
         """What to train next: what is under way, the ladder, promotions, new candidates, the leftovers."""
@@ -33,6 +34,15 @@ class Decisions:
         if promoted is not None and state.fits(state.curve(promoted).trial):
             return state.curve(promoted).trial
         return self._new_trial() or self._leftover()
+
+    def think_ahead(self) -> None:
+        """Have the next new candidate ready before a worker waits for it.
+
+        The sampler does not see what is learnt until it is needed, and when that is depends on time: not for studies
+        that have to repeat.
+        """
+        if self._ahead is None and self._may_begin():
+            self._ahead = self._proposal()
 
     def _leftover(self) -> TrialRow | None:
         """Of the trials that could go on, the most advanced and best that the rest of the budget holds."""
@@ -47,16 +57,23 @@ class Decisions:
         return None
 
     def _new_trial(self) -> TrialRow | None:
-        state = self._state
-        if self._space_exhausted or state.free() < state.plan.rungs[0]:
+        if not self._may_begin():
             return None
-        with state.times("suggestions"):
-            proposal = self._suggester.next(state.history)
+        proposal, self._ahead = self._ahead or self._proposal(), None
         if proposal is None:
-            self._space_exhausted = True
             return None
         candidate, suggestion = proposal
         return self._add(candidate, "search", suggestion)
+
+    def _may_begin(self) -> bool:
+        """Whether there may be a new candidate, and the budget holds its first rung."""
+        return not self._space_exhausted and self._state.free() >= self._state.plan.rungs[0]
+
+    def _proposal(self) -> tuple[Candidate, Suggestion] | None:
+        with self._state.times("suggestions"):
+            found = self._suggester.next(self._state.history)
+        self._space_exhausted = found is None
+        return found
 
     def _add(self, candidate: Candidate, kind: str, suggestion: Suggestion | None) -> TrialRow:
         protocol = self._state.config.protocol

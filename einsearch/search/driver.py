@@ -128,14 +128,12 @@ class Driver:
             elif not asked:
                 self._executor.ask_to_stop()
                 asked = True
-            self.engine_seconds += time.process_time() - began
             if not self.state.running and (self._stopping or self._executor.slots):
                 break
-            with self.state.times("waiting"):
-                events = self._executor.poll(_TICK)
-            began = time.process_time()
-            self._book(events)
+            # Now that the workers are busy.
             self._tick()
+            events = self._wait()
+            self._book(events)
             self.engine_seconds += time.process_time() - began
         finished = not self._stopping
         # Waits for the database, as the mirror does not.
@@ -148,6 +146,19 @@ class Driver:
             raise EinsearchError(self._refusal)
         return finished
 
+    def _wait(self) -> list[Event]:
+        """What happens next; while nothing does, a new candidate is thought of for the worker that is free first."""
+        if len(self.state.running) > 1 and not (self._deterministic or self._stopping):
+            if events := self._executor.poll(0):
+                return events
+            with self.state.times("decisions"):
+                self._decisions.think_ahead()
+        began = time.process_time()
+        with self.state.times("waiting"):
+            events = self._executor.poll(_TICK)
+        self.engine_seconds -= time.process_time() - began
+        return events
+
     def _dispatch(self) -> None:
         """Give work to every free slot: some reservations a transaction, submitted once that is committed."""
         idle = [slot for slot in self._executor.slots if slot not in self.state.running]
@@ -155,7 +166,7 @@ class Driver:
         free = deque(idle if self._deterministic else self._speeds.fastest_first(idle))
         while free:
             reserved: list[tuple[str, Segment]] = []
-            until = time.monotonic() + _TOGETHER_SECONDS
+            until = time.monotonic() + (_TOGETHER_SECONDS if self.state.store.gathers else 0)
             with self._books.together():
                 while free and (not reserved or time.monotonic() < until):
                     with self.state.times("decisions"):

@@ -117,7 +117,7 @@ class Suggester:
         refused: Params | None = None
         for _ in range(ATTEMPTS if len(known) <= WINDOW else LATE_ATTEMPTS):
             trial = study.ask(self._distributions)
-            candidate = self._space.candidate(trial.params)
+            candidate = self._space.candidate(trial.params).canonical()
             if self._space.refuses(candidate) is not None or candidate.key in self._elsewhere:
                 refused = refused or dict(trial.params)
                 study.tell(trial, state=TrialState.FAIL)
@@ -128,7 +128,7 @@ class Suggester:
                 else:
                     study.tell(trial, state=TrialState.FAIL)
             else:
-                return candidate.canonical(), _suggestion(study, trial)
+                return candidate, _suggestion(study, trial)
         return self._by_chance(known, refused)
 
     def _by_chance(self, known: History, refused: Params | None) -> tuple[Candidate, Suggestion] | None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from einsearch.errors import EinsearchError
@@ -23,16 +24,20 @@ _SHORT = {"BTT rank 1": "BTT", "Dense": "Dense"}
 """What mixtures of a structure are called after; others keep the label."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """A model shape and the einsum of each linear layer of a block. Build one with :meth:`of` or :meth:`of_sites`.
 
     einsums: of q k v o up down, in this order. mixture: where it has experts, of which each is such an einsum.
+    What follows from these is computed once.
     """
 
     einsums: tuple[Einsum, ...]
     shape: ModelShape
     mixture: Mixture | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
     def of(cls, einsum: Einsum, shape: ModelShape, mixture: Mixture | None = None) -> Candidate:
@@ -84,6 +89,10 @@ class Candidate:
 
     def layers(self) -> dict[str, Operator]:
         """The operator of each linear layer of a block, or of one of its experts: q k v o up down."""
+        return dict(self._layers)
+
+    @cached_property
+    def _layers(self) -> dict[str, Operator]:
         einsums = self.by_layer
         return {name: operator(einsums[name], d_in, d_out) for name, (_, d_in, d_out) in self.shape.sites.items()}
 
@@ -93,8 +102,12 @@ class Candidate:
 
     def layer_counts(self) -> dict[str, Counts]:
         """Counts of each linear layer of a block, without its router: q k v o up down."""
+        return dict(self._layer_counts)
+
+    @cached_property
+    def _layer_counts(self) -> dict[str, Counts]:
         found = {}
-        for name, layer in self.layers().items():
+        for name, layer in self._layers.items():
             mixture = self.mixture_of(name)
             plain = Counts(parameters=layer.parameters, active_parameters=layer.parameters, macs=layer.macs)
             found[name] = plain if mixture is None else mixture.layer_counts(layer)
@@ -112,7 +125,7 @@ class Candidate:
         block = Counts.sum([*self.layer_counts().values(), *self.router_counts().values()])
         return Counts.sum([block] * self.shape.depth)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """12 hex digits of what is trained: canonical operators at integer sizes, model's shape, mixture if any.
 

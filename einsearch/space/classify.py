@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
+from functools import lru_cache
 
 from einsearch.space.einsum import Einsum, write_number
 from einsearch.space.structure import Index, Structure, factor_name
@@ -71,6 +72,7 @@ class Classification:
         return any(membership.kind is kind for membership in (*self.families, *self.traits))
 
 
+@lru_cache(maxsize=4096)
 def classify(einsum: Einsum) -> Classification:
     """The families and traits of an einsum.
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
+from typing import Any
 
 from einsearch.errors import EinsearchError
 from einsearch.space.canonical import canonical_naming
 from einsearch.space.structure import Index, Structure, index_kinds
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class Einsum:
     """A linear operator x -> y written as an einsum of `factors` factors, with exact exponents.
 
@@ -41,6 +43,17 @@ class Einsum:
                     f"raise or lower {_names_of(self.factors, name)}"
                 )
         Structure(self.factors, self.indices)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # Fractions are slow to hash, and einsums are the keys of most caches.
+        return hash((self.factors, self.exponents))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"factors": self.factors, "exponents": self.exponents}
 
     @classmethod
     def of(cls, factors: int, exponents: Mapping[Index, Fraction]) -> Einsum:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from einsearch.space.einsum import Einsum
 from einsearch.space.plan import Plan, reference_plan
@@ -11,7 +11,7 @@ from einsearch.space.sizes import Sizes, canonical_sizes, integer_sizes, rank_bo
 from einsearch.space.structure import factor_name, reducible_because
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Operator:
     """A d_in -> d_out linear operator with exact counts. Build one with :func:`operator`."""
 
@@ -19,7 +19,7 @@ class Operator:
     sizes: Sizes
     plan: Plan
 
-    @property
+    @cached_property
     def parameters(self) -> int:
         return sum(self.factor_parameters(f) for f in range(self.einsum.factors))
 
@@ -35,7 +35,7 @@ class Operator:
         """MACs per input vector, by the reference plan (padding included, as it is computed)."""
         return self.plan.macs
 
-    @property
+    @cached_property
     def rank_bound(self) -> int:
         return rank_bound(self.einsum, self.sizes)
 
@@ -49,7 +49,7 @@ class Operator:
         kept = frozenset(index for index, size in self.sizes.of if size > 1)
         return reducible_because(kept, self.einsum.factors)
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Equal for two operators iff they compute the same family: canonical sizes and dimensions.
 

@@ -10,12 +10,15 @@ Three notations are read:
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from einsearch.space.einsum import Einsum
 from einsearch.space.families import from_name
 from einsearch.space.notation import parse_equation, parse_theta
 from einsearch.space.structure import Structure
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Einsum:
     """An einsum from any of the three notations.
 

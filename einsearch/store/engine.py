@@ -76,6 +76,11 @@ class Database:
     def _on_server(self) -> bool:
         return self._engine.dialect.name == "postgresql"
 
+    @property
+    def gathers(self) -> bool:
+        """Whether :meth:`together` makes one transaction of several calls."""
+        return not self._on_server
+
     @contextmanager
     def _read(self) -> Iterator[Connection]:
         """A transaction that sees one snapshot and waits for no writer."""
