@@ -76,7 +76,7 @@ WRITES = {
     "lose_checkpoint": lambda d, t: d.store.lose_checkpoint(t["trained"].id, d.epoch, "damaged"),
 }
 READS = {"study", "studies", "lease", "trials", "trial", "points", "reusable", "segments", "audit", "snapshot"}
-OTHERS = {"curves", "close", "open", "in_memory", "as_it_is", "together"}
+OTHERS = {"curves", "close", "open", "in_memory", "as_it_is", "together", "gathers"}
 """Of several reads, or of none."""
 
 
