@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import ray
 import torch
+from ray.exceptions import RayActorError
 
 from einsearch.errors import EinsearchError
 from einsearch.proxy.corpus import Corpus
@@ -28,10 +29,12 @@ from einsearch.search.worker import Answer, Worker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """Who trains on a slot. started: of the process, seconds since 1970. shares: whether it sees the driver's file."""
+    """Who trains on a slot. node, actor: Ray's names. started: of the process, seconds since 1970. shares: whether it
+    sees the driver's file."""
 
     host: str
     node: str
+    actor: str
     pid: int
     started: float
     code: str
@@ -78,10 +81,11 @@ class Text:
 
 def about_process(marker: Path | None) -> About:
     """This process of Ray's. marker: a file of the driver's that it should see."""
-    own = psutil.Process()
+    own, context = psutil.Process(), ray.get_runtime_context()
     return About(
         host=platform.node() or socket.gethostname(),
-        node=ray.get_runtime_context().get_node_id(),
+        node=context.get_node_id(),
+        actor=context.get_actor_id(),
         pid=own.pid,
         started=own.create_time(),
         code=code_version(),
@@ -161,3 +165,10 @@ def require_same(about: About, setting: Setting) -> None:
             f"node {about.host} does not see the folder of checkpoints; give --storage with a folder that all nodes "
             "share, or s3://..."
         )
+
+
+def line_of(error: BaseException) -> str:
+    """An error of Ray's in one line, without the list of facts that follows it."""
+    text = str(error)
+    head = text.partition("\n\t")[0] if isinstance(error, RayActorError) else text
+    return " ".join((head or text).split())[:200]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.conftest import TINY_SPACE
 from tests.faults.lab import STUDY, Lab, Table
+
+if TYPE_CHECKING:
+    from ..postgresql import Server
 
 MakeLab = Callable[[str, str], Lab]
 
@@ -38,8 +42,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, own_cache: None) -> Ta
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Any]:
-    """Three nodes on this machine, one core each; the first one is the head."""
+def cluster(own_cache: None) -> Iterator[Any]:
+    """Three nodes on this machine, one core each; the first one is the head. Driver and faults leave three nodes."""
     pytest.importorskip("ray")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
@@ -53,20 +57,40 @@ def cluster() -> Iterator[Any]:
         made.shutdown()
 
 
+@pytest.fixture(scope="session")
+def restartable_server() -> Iterator[Server]:
+    """A PostgreSQL server of these tests alone, one of which at a time uses it and may stop it."""
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("no driver for PostgreSQL: pip install 'einsearch[postgres]'")
+    from ..postgresql import binaries, running_server
+
+    if binaries() is None:
+        pytest.skip("no PostgreSQL server on this machine: apt-get install postgresql")
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql_database(restartable_server: Server) -> Iterator[str]:
+    """The URL of an empty database."""
+    with restartable_server.database() as url:
+        yield url
+
+
 @pytest.fixture
 def make_lab(tmp_path: Path, request: pytest.FixtureRequest) -> MakeLab:
     """A study in the folder of this test."""
 
     def make(backend: str, store: str) -> Lab:
         write_study(tmp_path)
-        arguments: tuple[str, ...] = ("--backend", backend)
-        environment = {}
+        lab = Lab(folder=tmp_path, backend=("--backend", backend), store=f"sqlite:///{tmp_path}/runs/einsearch.db")
         if backend != "local":
-            arguments += ("--address", request.getfixturevalue("cluster").address)
-            environment = {"RAY_AUTH_MODE": os.environ["RAY_AUTH_MODE"]}
-        url = f"sqlite:///{tmp_path}/runs/einsearch.db"
+            lab.cluster = request.getfixturevalue("cluster")
+            lab.backend += ("--address", lab.cluster.address)
+            lab.environment = {"RAY_AUTH_MODE": os.environ["RAY_AUTH_MODE"]}
         if store == "postgresql":
-            url = request.getfixturevalue("postgresql_database")
-        return Lab(folder=tmp_path, backend=arguments, store=url, environment=environment)
+            lab.store = request.getfixturevalue("postgresql_database")
+            lab.server = request.getfixturevalue("restartable_server")
+        return lab
 
     return make
