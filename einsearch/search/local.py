@@ -17,11 +17,15 @@ from einsearch.proxy.trainer import Segment
 from einsearch.search.executor import SILENCE, Advanced, Event, Lost, ending
 from einsearch.search.local_worker import IGNORED, serve
 
+_COMING_UP = 120.0
+"""Seconds more than `silence` that a new process may take to its first sign of life: it imports torch."""
+
 
 @dataclass(slots=True)
 class _Worker:
     process: SpawnProcess
     connection: Connection
+    up: bool = False
     busy: bool = False
     heard_at: float = 0.0
 
@@ -30,8 +34,8 @@ class LocalExecutor:
     """Spawned processes that each train one segment at a time on one device.
 
     devices: the torch device of each worker (`cpu`, `cuda:0`, ...). A worker that dies, or gives no sign of life
-    for `silence` seconds, is replaced and its segment reported Lost. Workers end by themselves when this process
-    is gone.
+    for `silence` seconds (more while it comes up), is replaced and its segment reported Lost. Workers end by
+    themselves when this process is gone.
     """
 
     def __init__(
@@ -99,10 +103,11 @@ class LocalExecutor:
         for slot, worker in list(self._workers.items()):
             if worker.connection in ready or worker.process.sentinel in ready:
                 events += self._drain(slot, worker)
-            if worker.busy and time.monotonic() - worker.heard_at > self._silence:
+            patience = self._silence if worker.up else self._silence + _COMING_UP
+            if worker.busy and time.monotonic() - worker.heard_at > patience:
                 worker.process.kill()
                 worker.process.join()
-                events += self._replace(slot, f"worker gave no sign of life for {self._silence:g} s")
+                events += self._replace(slot, f"worker gave no sign of life for {patience:g} s")
             elif not worker.process.is_alive():
                 events += self._drain(slot, worker)
                 events += self._replace(slot, f"worker died with exit code {worker.process.exitcode}")
@@ -113,7 +118,9 @@ class LocalExecutor:
         try:
             while worker.connection.poll():
                 message = worker.connection.recv()
-                worker.heard_at = time.monotonic()
+                worker.up, worker.heard_at = True, time.monotonic()
+                if message == "up":
+                    continue
                 if message[0] == "advanced":
                     events.append(Advanced(slot, message[1]))
                 else:

@@ -25,7 +25,8 @@ _PROGRESS_EVERY = 0.5
 def serve(connection: Connection, device_name: str, setting: Setting, data: Path | None, cache: Path) -> None:
     """Train segments from `connection` until it closes. The main function of a worker process.
 
-    Messages in: a Segment, or "stop" to end the running one early. Out: ("advanced", Progress), or an Answer.
+    Messages in: a Segment, or "stop" to end the running one early. Out: "up" at first, then
+    ("advanced", Progress), or an Answer.
     """
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
@@ -33,6 +34,7 @@ def serve(connection: Connection, device_name: str, setting: Setting, data: Path
     inbox: SimpleQueue[Segment] = SimpleQueue()
     stop = threading.Event()
     threading.Thread(target=_listen, args=(connection, inbox, stop), daemon=True).start()
+    connection.send("up")
     while True:
         connection.send(worker.run(inbox.get(), _Reporter(connection), stop.is_set))
 

@@ -157,7 +157,7 @@ class RayExecutor:
         except (RayError, GetTimeoutError) as error:
             if isinstance(error, RayActorError) and error.actor_init_failed:
                 self._failed_starts.failed(slot.name, str(error))
-            yield from self._replace(slot, f"worker died: {line_of(error)}")
+            yield from self._replace(slot, f"worker died: {line_of(str(error))}")
             return
         if ref is slot.coming:
             require_same(answer, self._setting)

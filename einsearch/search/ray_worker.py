@@ -16,7 +16,6 @@ import numpy as np
 import psutil
 import ray
 import torch
-from ray.exceptions import RayActorError
 
 from einsearch.errors import EinsearchError
 from einsearch.proxy.corpus import Corpus
@@ -167,8 +166,6 @@ def require_same(about: About, setting: Setting) -> None:
         )
 
 
-def line_of(error: BaseException) -> str:
-    """An error of Ray's in one line, without the list of facts that follows it."""
-    text = str(error)
-    head = text.partition("\n\t")[0] if isinstance(error, RayActorError) else text
-    return " ".join((head or text).split())[:200]
+def line_of(said: str) -> str:
+    """The text of an error of Ray's in one line, without the list of facts that follows it."""
+    return " ".join((said.partition("\n\t")[0] or said).split())[:200]

@@ -7,10 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from ray.exceptions import RayActorError
-from ray.tune import TuneError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -21,6 +20,9 @@ from einsearch.proxy.trainer import Progress, Segment
 from einsearch.search.executor import Event, Lost, ending
 from einsearch.search.failed_starts import FailedStarts
 from einsearch.search.ray_worker import About, line_of, require_same
+
+_NOT_CREATED = "The actor died because of an error raised in its creation task"
+"""How Ray begins the text of an error that a constructor raised."""
 
 
 @dataclass(slots=True)
@@ -151,11 +153,11 @@ class StudyScheduler(FIFOScheduler):
         return str(TrialScheduler.PAUSE)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        error = trial.get_pickled_error()
-        if isinstance(error, RayActorError) and error.actor_init_failed:
-            self._never_began(trial, str(error))
-        said = line_of(error or TuneError(trial.get_error() or "its process ended"))
-        self._desk.end(trial.trial_id, lambda work: Lost(work.slot, work.killed or f"worker died: {said}", retry=True))
+        said = _error_of(trial)
+        if said.startswith(_NOT_CREATED):
+            self._never_began(trial, said)
+        line = line_of(said)
+        self._desk.end(trial.trial_id, lambda work: Lost(work.slot, work.killed or f"worker died: {line}", retry=True))
         self._desk.forget(trial.trial_id)
 
     def _never_began(self, trial: Trial, said: str) -> None:
@@ -184,3 +186,10 @@ class StudyScheduler(FIFOScheduler):
                 trial.set_config(config)
                 return trial
         return None
+
+
+def _error_of(trial: Trial) -> str:
+    """The text of the error that has just ended a trial, from the file where Tune adds up those of it."""
+    file = Path(trial.error_file or "")
+    said = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return said.rpartition("Failure # ")[2].partition("\n")[2] or "its process ended"
