@@ -78,8 +78,9 @@ def postgresql_database(restartable_server: Server) -> Iterator[str]:
 
 
 @pytest.fixture
-def make_lab(tmp_path: Path, request: pytest.FixtureRequest) -> MakeLab:
+def make_lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MakeLab]:
     """A study in the folder of this test."""
+    made: list[Lab] = []
 
     def make(backend: str, store: str) -> Lab:
         write_study(tmp_path)
@@ -91,6 +92,9 @@ def make_lab(tmp_path: Path, request: pytest.FixtureRequest) -> MakeLab:
         if store == "postgresql":
             lab.store = request.getfixturevalue("postgresql_database")
             lab.server = request.getfixturevalue("restartable_server")
+        made.append(lab)
         return lab
 
-    return make
+    yield make
+    for lab in made:
+        lab.close()

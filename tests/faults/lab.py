@@ -28,10 +28,10 @@ budget: 6e9
 data: text
 rungs: [6.4e7, 1.28e8]
 ladder:
-  - {width: 16, flops: 1e9}
+  - {width: 16, flops: 6e8}
 protocol: {context: 16, batch: 4, validation_sequences: 8, evaluations_per_octave: 1, warmup_steps: 2}
 """
-"""About 1,300 steps in pieces of 50; the budget leaves room for what is lost."""
+"""Some 700 steps in pieces of 50; the budget leaves room for what is lost."""
 
 SILENCE = 15
 """Seconds without progress after which a worker is given up."""
@@ -39,7 +39,7 @@ SILENCE = 15
 _BEGINNING = 240
 """Seconds in which a study has to get to work: a busy machine takes long to start Ray's processes."""
 
-_TRAINERS = ("ray::Trainer", "ray::SegmentTrainable")
+_TRAINERS = ("ray::Trainer", "ray::SegmentTrainable", "ray::ResourceTrainable")
 """How the processes of Ray and of Ray Tune call themselves that train."""
 
 Table = dict[tuple[str, int], tuple[str, int, tuple[tuple[int, float, float], ...]]]
@@ -61,12 +61,13 @@ class Lab:
     server: Server | None = None
     environment: dict[str, str] = field(default_factory=dict)
     output: list[str] = field(default_factory=list)
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self) -> subprocess.Popen[str]:
         """Begin or continue the study."""
         command = [sys.executable, "-m", "einsearch", "run", "study.yaml", "--deterministic", "--workers", "2"]
         command += ["--worker-timeout", str(SILENCE), "--device", "cpu", *self.backend]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             cwd=self.folder,
             stdout=subprocess.PIPE,
@@ -75,6 +76,15 @@ class Lab:
             start_new_session=True,
             env=os.environ | self.environment | {"EINSEARCH_STORE": self.store},
         )
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what a test that failed has left."""
+        for process in self.processes:
+            if process.poll() is None:
+                kill_group(process)
+                process.communicate()
 
     def end_of(self, process: subprocess.Popen[str], expected: int = 0, seconds: float = 300) -> None:
         """A command ends by itself, with this exit code."""
