@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import TINY_SPACE
-from tests.faults.lab import STUDY, Lab, Table
+from tests.faults.lab import CORES, STUDY, Lab, Table
 
 if TYPE_CHECKING:
     from ..postgresql import Server
@@ -43,16 +43,19 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, own_cache: None) -> Ta
 
 @pytest.fixture(scope="session")
 def cluster(own_cache: None) -> Iterator[Any]:
-    """Three nodes on this machine, one core each; the first one is the head. Driver and faults leave three nodes."""
+    """Three nodes on this machine: a head that trains nothing, two others with room for two trials each.
+
+    So either of these can be killed, and the other one holds all workers. Faults leave three nodes.
+    """
     pytest.importorskip("ray")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_raylet_start_wait_time_s", "180")
         from ray.cluster_utils import Cluster
 
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         for _ in range(2):
-            made.add_node(num_cpus=1)
+            made.add_node(num_cpus=CORES)
         yield made
         made.shutdown()
 

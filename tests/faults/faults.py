@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import psutil
 
-from tests.faults.lab import SILENCE, Lab, kill_group
+from tests.faults.lab import CORES, SILENCE, Lab, kill_group
 
 Fault = Callable[[Lab], None]
 
@@ -94,23 +94,19 @@ def machine_lost(lab: Lab) -> None:
 
 
 def node_killed(lab: Lab) -> None:
-    """kill -9 of everything on a node that trains; the study goes on with the others."""
+    """kill -9 of everything on a node that trains; the study goes on with the other one."""
     process = lab.start()
     lab.wait_for(3, process)
-    raylets = {node.all_processes["raylet"][0].process.pid: node for node in lab.cluster.worker_nodes}
-    training = [worker for worker in lab.workers(process) if worker.ppid() in raylets]
-    assert training, "no worker trains away from the head"
-    node = raylets[training[0].ppid()]
-    try:
-        training[0].suspend()  # in the middle of a segment for sure
-        time.sleep(2)
-        raylet = psutil.Process(training[0].ppid())
-        for victim in (raylet, *raylet.children(recursive=True)):
-            victim.kill()
-        lab.cluster.remove_node(node, allow_graceful=False)
-        lab.end_of(process)
-    finally:
-        lab.cluster.add_node(num_cpus=1)
+    with lab.held(process) as worker:
+        raylet = psutil.Process(worker.ppid())
+        (node,) = (n for n in lab.cluster.worker_nodes if n.all_processes["raylet"][0].process.pid == raylet.pid)
+        try:
+            for victim in (raylet, *raylet.children(recursive=True)):
+                victim.kill()
+            lab.cluster.remove_node(node, allow_graceful=False)
+            lab.end_of(process)
+        finally:
+            lab.cluster.add_node(num_cpus=CORES)
     assert any(" died" in reason for reason in lab.losses()), lab.story()
 
 

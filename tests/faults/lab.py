@@ -36,6 +36,9 @@ protocol: {context: 16, batch: 4, validation_sequences: 8, evaluations_per_octav
 SILENCE = 15
 """Seconds without progress after which a worker is given up."""
 
+CORES = 2
+"""Of each node that trains: room for all workers."""
+
 _BEGINNING = 240
 """Seconds in which a study has to get to work: a busy machine takes long to start Ray's processes."""
 
