@@ -3,8 +3,9 @@
 Each time the study ends by itself, no candidate is trained twice, the ledger is right and within the budget, no
 trial is left running, and the results are those of an undisturbed run.
 
-Every pair of fault, backend and store would be 26 cases or more. The part in CI is what fits into minutes: each
-fault, and each backend with each store.
+For every pair of fault, backend and store to meet in CI it would take 26 cases. The part that is there was chosen by
+hand, to fit into minutes: each backend with each store, and each fault once, but for the ten kills of the driver, the
+dearest: one kill of it is in `machine_lost`.
 """
 
 from itertools import product
@@ -32,22 +33,23 @@ def exists(case: Case) -> bool:
 ALL: tuple[Case, ...] = tuple(case for case in product(FAULTS, BACKENDS, STORES) if exists(case))
 
 IN_CI: tuple[Case, ...] = (
-    ("worker_killed", "local", "sqlite"),
-    ("worker_paused", "ray", "sqlite"),
+    ("worker_killed", "tune", "sqlite"),
+    ("worker_paused", "local", "sqlite"),
     ("node_killed", "ray", "postgresql"),
-    ("driver_killed_ten_times", "local", "postgresql"),
-    ("machine_lost", "local", "sqlite"),
+    ("machine_lost", "ray", "sqlite"),
     ("two_drivers", "local", "postgresql"),
     ("database_restarted", "tune", "postgresql"),
-    ("disk_full", "tune", "sqlite"),
-    ("checkpoints_truncated", "ray", "sqlite"),
+    ("disk_full", "local", "sqlite"),
+    ("checkpoints_truncated", "local", "postgresql"),
 )
 
 
-def test_ci_meets_every_fault_and_every_backend_with_every_store() -> None:
+def test_what_ci_meets() -> None:
     assert set(IN_CI) <= set(ALL)
-    assert {fault for fault, _, _ in IN_CI} == FAULTS.keys()
+    assert {fault for fault, _, _ in IN_CI} == FAULTS.keys() - {"driver_killed_ten_times"}
     assert {(backend, store) for _, backend, store in IN_CI} == set(product(BACKENDS, STORES))
+    pairs = {(fault, other) for fault, backend, store in ALL for other in (backend, store)}
+    assert len({pair for pair in pairs if pair[1] in BACKENDS}) == 26, "cases that every pair would take, at least"
 
 
 @pytest.mark.parametrize(

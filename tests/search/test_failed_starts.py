@@ -56,39 +56,48 @@ def test_the_cause_without_a_traceback_is_the_text():
 
 
 @pytest.fixture(scope="module")
-def cluster_without_cuda() -> Iterator[Any]:
-    """One node that says that it has a GPU, as one whose driver is broken does."""
+def broken_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Two nodes beside the head: one that says that it has a GPU, and one whose einsearch cannot be imported."""
     pytest.importorskip("ray")
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("CUDA works here")
+    shadow = tmp_path_factory.mktemp("shadow")
+    (shadow / "einsearch").mkdir()
+    (shadow / "einsearch" / "__init__.py").write_text("raise ImportError('half installed')")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_raylet_start_wait_time_s", "180")
         from ray.cluster_utils import Cluster
 
-        arguments = {"num_cpus": 2, "num_gpus": 2, "include_dashboard": False}
-        made = Cluster(initialize_head=True, head_node_args=arguments)
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        made.add_node(num_cpus=0, num_gpus=1)
+        patch.setenv("PYTHONPATH", str(shadow))
+        made.add_node(num_cpus=1)
         yield made
         made.shutdown()
 
 
-@pytest.mark.parametrize("backend", ["ray", "tune"])
-def test_a_study_whose_workers_cannot_come_up_ends_in_one_line(backend, cluster_without_cuda, tiny_study):
+WITHOUT_CUDA = (("--device", "cuda", "--gpus-per-trial", "0.5", "--cpus-per-trial", "0"), ("CUDA", "NVIDIA"))
+WITHOUT_EINSEARCH = (("--device", "cpu"), ("ImportError: half installed",))
+
+
+@pytest.mark.parametrize(
+    ("backend", "broken"),
+    [
+        ("ray", WITHOUT_CUDA),
+        ("tune", WITHOUT_EINSEARCH),
+        pytest.param("ray", WITHOUT_EINSEARCH, marks=pytest.mark.slow),
+        pytest.param("tune", WITHOUT_CUDA, marks=pytest.mark.slow),
+    ],
+    ids=["ray-without-cuda", "tune-without-einsearch", "ray-without-einsearch", "tune-without-cuda"],
+)
+def test_a_study_whose_workers_cannot_come_up_ends_in_one_line(backend, broken, broken_cluster, tiny_study):
+    arguments, causes = broken
     folder = tiny_study.parent
-    command = [
-        sys.executable,
-        "-m",
-        "einsearch",
-        "run",
-        str(tiny_study),
-        "--deterministic",
-        "--workers",
-        "1",
-        "--quiet",
-    ]
-    command += ["--backend", backend, "--address", cluster_without_cuda.address, "--gpus-per-trial", "0.5"]
+    command = [sys.executable, "-m", "einsearch", "run", str(tiny_study), "--deterministic", "--workers", "1"]
+    command += ["--quiet", "--backend", backend, "--address", broken_cluster.address, *arguments]
     ended = subprocess.run(
         command,
         cwd=folder,
@@ -96,12 +105,14 @@ def test_a_study_whose_workers_cannot_come_up_ends_in_one_line(backend, cluster_
         text=True,
         timeout=240,
         check=False,
-        env=os.environ | {"RAY_AUTH_MODE": "disabled"},
+        env=os.environ | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": ""},
     )
     assert ended.returncode == 2, ended.stdout + ended.stderr
-    last = ended.stderr.strip().splitlines()[-1]
-    assert last.startswith("einsearch: no worker comes up on node "), ended.stderr
-    assert "CUDA" in last or "NVIDIA" in last
+    said = [line for line in ended.stderr.splitlines() if line.startswith("einsearch: ")]
+    assert len(said) == 1, ended.stderr
+    assert said[0].startswith("einsearch: no worker comes up on node ")
+    assert any(cause in said[0] for cause in causes), said
+    assert said[0].endswith("then the same command goes on")
     require_nothing_lost(folder)
 
 
