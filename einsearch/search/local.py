@@ -17,6 +17,9 @@ from einsearch.proxy.trainer import Segment
 from einsearch.search.executor import SILENCE, Advanced, Event, Lost, ending
 from einsearch.search.local_worker import IGNORED, serve
 
+_COMING_UP = 120.0
+"""Seconds more than `silence` that a new process may take to its first sign of life: it imports torch."""
+
 
 @dataclass(slots=True)
 class _Worker:
@@ -30,9 +33,9 @@ class _Worker:
 class LocalExecutor:
     """Spawned processes that each train one segment at a time on one device.
 
-    devices: the torch device of each worker (`cpu`, `cuda:0`, ...). A worker that dies, or gives no sign of life for
-    `silence` seconds once it is up, is replaced and its segment reported Lost. Workers end by themselves when this
-    process is gone.
+    devices: the torch device of each worker (`cpu`, `cuda:0`, ...). A worker that dies, or gives no sign of life
+    for `silence` seconds (more while it comes up), is replaced and its segment reported Lost. Workers end by
+    themselves when this process is gone.
     """
 
     def __init__(
@@ -106,8 +109,7 @@ class LocalExecutor:
         for slot, worker in list(self._workers.items()):
             if worker.connection in ready or worker.process.sentinel in ready:
                 events += self._drain(slot, worker)
-            # To come up it imports torch, which takes long on a busy machine.
-            patience = self._silence if worker.up else max(self._silence, SILENCE)
+            patience = self._silence if worker.up else self._silence + _COMING_UP
             if worker.busy and time.monotonic() - worker.heard_at > patience:
                 worker.process.kill()
                 worker.process.join()
@@ -122,8 +124,7 @@ class LocalExecutor:
         try:
             while worker.connection.poll():
                 message = worker.connection.recv()
-                worker.heard_at = time.monotonic()
-                worker.up = True
+                worker.up, worker.heard_at = True, time.monotonic()
                 if message == "up":
                     continue
                 if message[0] == "advanced":

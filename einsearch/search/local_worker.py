@@ -39,10 +39,10 @@ def serve(
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     worker = Worker((device_name,), setting, partial(corpus_of, setting, data, cache), memory=memory)
-    connection.send("up")
     inbox: SimpleQueue[Segment] = SimpleQueue()
     stop = threading.Event()
     threading.Thread(target=_listen, args=(connection, inbox, stop), daemon=True).start()
+    connection.send("up")
     while True:
         connection.send(worker.run(inbox.get(), _Reporter(connection), stop.is_set))
 

@@ -17,8 +17,9 @@ from einsearch.proxy.location import Location
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Progress, Segment
 from einsearch.search.executor import SILENCE, Advanced, Event, Lost, ending
+from einsearch.search.failed_starts import FailedStarts
 from einsearch.search.ray_cluster import Needs
-from einsearch.search.ray_worker import About, Text, actor_class, end_process, marker_in, require_same
+from einsearch.search.ray_worker import About, Text, actor_class, end_process, line_of, marker_in, require_same
 
 _ASK_EVERY = 1.0
 """Seconds between two questions for a slot's progress; more where there are hundreds of slots."""
@@ -31,12 +32,13 @@ NO_WORKER = 600.0
 
 @dataclass(slots=True)
 class _Slot:
-    """An actor, and what is asked of it. about: None until it has come up."""
+    """An actor, and what is asked of it. about: None until it has come up. segment: submitted; work: begun."""
 
     name: str
     actor: Any
     coming: Any
     about: About | None = None
+    segment: Segment | None = None
     work: Any = None
     question: Any = None
     asked_at: float = 0.0
@@ -50,7 +52,8 @@ class RayExecutor:
     workers: slots; actors that the cluster has no room for wait until it has. folder: where checkpoints are
     written; where it is a path every node has to see it. fixed: all slots take segments at any time, so that a study
     repeats exactly; else those without a live actor are left out. silence: seconds without progress after which an
-    actor is killed. An actor that dies, or whose node does, is replaced and its segment reported Lost.
+    actor is killed. An actor that dies, or whose node does, is replaced and its segment reported Lost; one that was
+    not up yet has lost nothing.
     """
 
     def __init__(
@@ -69,8 +72,10 @@ class RayExecutor:
         self._fixed, self._silence = fixed, silence
         self._marker = marker_in(folder)
         self._slots: dict[str, _Slot] = {}
+        self._failed_starts = FailedStarts()
         self._text: Any = None
         self._class: Any = None
+        self._stopping = False
         self._alone_since: float | None = None
 
     @property
@@ -94,9 +99,11 @@ class RayExecutor:
         for name in self._names:
             self._slots[name] = self._new(name)
 
-    def _new(self, name: str) -> _Slot:
+    def _new(self, name: str, segment: Segment | None = None) -> _Slot:
         actor = self._class.remote(self._setting, self._text, self._marker, self._needs)
-        return _Slot(name=name, actor=actor, coming=actor.about.remote())
+        if self._stopping:
+            actor.stop.remote()
+        return _Slot(name=name, actor=actor, coming=actor.about.remote(), segment=segment)
 
     def about(self, slot: str) -> About | None:
         """Who trains on a slot; None while nobody does."""
@@ -104,9 +111,15 @@ class RayExecutor:
 
     def submit(self, slot: str, segment: Segment) -> None:
         held = self._slots[slot]
-        if held.work is not None:
+        if held.segment is not None:
             raise ValueError(f"slot {slot} is busy")
-        held.work, held.progress, held.heard_at = held.actor.train.remote(segment), None, time.monotonic()
+        held.segment = segment
+        if held.about is not None:
+            self._begin(held)
+
+    def _begin(self, slot: _Slot) -> None:
+        """Train the slot's segment; not before its actor is up: with one that never was, nothing is lost."""
+        slot.work, slot.progress, slot.heard_at = slot.actor.train.remote(slot.segment), None, time.monotonic()
 
     def poll(self, timeout: float) -> list[Event]:
         self._ask()
@@ -123,14 +136,14 @@ class RayExecutor:
             if self._slots[slot.name] is slot and ref in (slot.coming, slot.work, slot.question):
                 events += self._answered(slot, ref)
         for slot in list(self._slots.values()):
-            if slot.work and slot.about and time.monotonic() - slot.heard_at > self._silence:
+            if slot.work and time.monotonic() - slot.heard_at > self._silence:
                 events += self._replace(slot, f"worker gave no sign of life for {self._silence:g} s")
         self._require_workers()
         return events
 
     def _ask(self) -> None:
         """For the progress of the slots that train."""
-        now, busy = time.monotonic(), [slot for slot in self._slots.values() if slot.work and slot.about]
+        now, busy = time.monotonic(), [slot for slot in self._slots.values() if slot.work]
         pause = max(_ASK_EVERY, len(busy) / _ASKS_A_SECOND)
         for slot in busy:
             if slot.question is None and now - slot.asked_at > pause:
@@ -140,26 +153,30 @@ class RayExecutor:
         try:
             answer = ray.get(ref, timeout=self._silence)
         except (RayError, GetTimeoutError) as error:
-            yield from self._replace(slot, f"worker died: {_line(error)}")
+            if isinstance(error, RayActorError) and error.actor_init_failed:
+                self._failed_starts.failed(slot.name, str(error))
+            yield from self._replace(slot, f"worker died: {line_of(str(error))}")
             return
         if ref is slot.coming:
             require_same(answer, self._setting)
-            slot.coming, slot.about, slot.heard_at = None, answer, time.monotonic()
+            slot.coming, slot.about = None, answer
+            self._failed_starts.came_up(slot.name)
+            if slot.segment is not None:
+                self._begin(slot)
         elif ref is slot.question:
             slot.question = None
             if answer is not None and answer != slot.progress:
                 slot.progress, slot.heard_at = answer, time.monotonic()
                 yield Advanced(slot.name, answer)
         else:
-            slot.work = slot.question = None
+            slot.segment = slot.work = slot.question = None
             yield ending(slot.name, answer)
 
     def _replace(self, slot: _Slot, reason: str) -> Iterator[Event]:
         self._end(slot)
-        self._slots[slot.name] = self._new(slot.name)
-        if slot.work:
-            where = f" on {slot.about.host}" if slot.about else ""
-            yield Lost(slot.name, reason.replace("worker", f"worker{where}", 1), retry=True)
+        self._slots[slot.name] = self._new(slot.name, None if slot.work else slot.segment)
+        if slot.work and slot.about:
+            yield Lost(slot.name, reason.replace("worker", f"worker on {slot.about.host}", 1), retry=True)
 
     def _end(self, slot: _Slot) -> None:
         ray.kill(slot.actor, no_restart=True)
@@ -169,17 +186,20 @@ class RayExecutor:
             end_process.options(scheduling_strategy=there).remote(slot.about.pid, slot.about.started)
 
     def _require_workers(self) -> None:
-        """EinsearchError where the cluster has had no worker for long."""
-        if any(slot.about for slot in self._slots.values()):
+        """EinsearchError where the cluster has had no worker for long, or none for a segment that has to come next."""
+        missing = [slot for slot in self._slots.values() if slot.about is None]
+        if len(missing) < len(self._slots) and not (self._fixed and any(slot.segment for slot in missing)):
             self._alone_since = None
             return
         self._alone_since = self._alone_since or time.monotonic()
         if time.monotonic() - self._alone_since > NO_WORKER:
+            which = "no worker" if len(missing) == len(self._slots) else f"{len(missing)} workers too few"
             raise EinsearchError(
-                f"the Ray cluster has had no worker for {NO_WORKER:.0f} s; add nodes and resume the study"
+                f"the Ray cluster has had {which} for {NO_WORKER:.0f} s; add nodes and resume the study"
             )
 
     def ask_to_stop(self) -> None:
+        self._stopping = True
         for slot in self._slots.values():
             slot.actor.stop.remote()
 
@@ -189,10 +209,3 @@ class RayExecutor:
         self._slots.clear()
         if self._marker is not None:
             self._marker.unlink(missing_ok=True)
-
-
-def _line(error: BaseException) -> str:
-    """An error of Ray's in one line, without the list of facts that follows it."""
-    text = str(error)
-    head = text.partition("\n\t")[0] if isinstance(error, RayActorError) else text
-    return " ".join((head or text).split())[:200]

@@ -28,10 +28,12 @@ from einsearch.search.worker import Answer, Worker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """Who trains on a slot. started: of the process, seconds since 1970. shares: whether it sees the driver's file."""
+    """Who trains on a slot. node, actor: Ray's names. started: of the process, seconds since 1970. shares: whether it
+    sees the driver's file."""
 
     host: str
     node: str
+    actor: str | None
     pid: int
     started: float
     code: str
@@ -78,10 +80,11 @@ class Text:
 
 def about_process(marker: Path | None) -> About:
     """This process of Ray's. marker: a file of the driver's that it should see."""
-    own = psutil.Process()
+    own, context = psutil.Process(), ray.get_runtime_context()
     return About(
         host=host_name(),
-        node=ray.get_runtime_context().get_node_id(),
+        node=context.get_node_id(),
+        actor=context.get_actor_id(),
         pid=own.pid,
         started=own.create_time(),
         code=code_version(),
@@ -156,3 +159,8 @@ def require_same(about: About, setting: Setting) -> None:
             f"node {about.host} does not see the folder of checkpoints; give --storage with a folder that all nodes "
             "share, or s3://..."
         )
+
+
+def line_of(said: str) -> str:
+    """The text of an error of Ray's in one line, without the list of facts that follows it."""
+    return " ".join((said.partition("\n\t")[0] or said).split())[:200]

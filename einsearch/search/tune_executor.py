@@ -1,20 +1,16 @@
-"""Workers under Ray Tune: its searcher and its scheduler ask the study; Tune places, pauses, resumes and logs."""
+"""Workers under Ray Tune: it asks the study what to train, places, pauses, resumes and logs."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from einsearch.errors import EinsearchError
@@ -22,141 +18,14 @@ from einsearch.proxy.corpus import Corpus
 from einsearch.proxy.location import Location
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Progress, Segment
-from einsearch.search.executor import SILENCE, Advanced, Event, Lost, ending
+from einsearch.search.executor import SILENCE, Advanced, Event
 from einsearch.search.ray_cluster import Needs
-from einsearch.search.ray_worker import About, Text, end_process, marker_in, require_same
+from einsearch.search.ray_worker import About, Text, end_process, marker_in
+from einsearch.search.tune_desk import Desk, StudyScheduler, StudySearcher, Work
 from einsearch.search.tune_worker import Board, SegmentTrainable, quiet_tune
 
 _CLOSING = 30.0
 """Seconds that Tune has to end its trials."""
-
-
-@dataclass(slots=True)
-class _Work:
-    """A segment that was submitted; trial: Tune's name of the trial that runs it."""
-
-    slot: str
-    segment: Segment
-    trial: str | None = None
-    heard_at: float = field(default_factory=time.monotonic)
-    about: About | None = None
-    progress: Progress | None = None
-    killed: str = ""
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Of the Tune trial: what loggers show, and the segment."""
-        candidate = self.segment.candidate
-        shown = {"key": candidate.key, "structure": candidate.label, "width": candidate.shape.width}
-        return shown | {"seed": self.segment.seed, "segment": self.segment, "slot": self.slot}
-
-
-class _Desk:
-    """Between the driver's thread and Tune's: submitted work one way, events the other."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.events: queue.SimpleQueue[Event | EinsearchError] = queue.SimpleQueue()
-        self.work: dict[str, _Work] = {}
-        self.trials: dict[str, str] = {}
-        self.abouts: dict[str, About] = {}
-        self.closed = False
-
-    def __reduce__(self) -> tuple[type[_Desk], tuple[()]]:
-        """Tune pickles the state of its experiment; ours is in the store."""
-        return _Desk, ()
-
-    def __deepcopy__(self, memo: Any) -> _Desk:
-        return self
-
-    def new(self, trial: str) -> dict[str, Any] | None:
-        """The config of a submitted segment whose study trial Tune does not know yet."""
-        with self.lock:
-            for work in self.work.values():
-                name = str(work.segment.folder)
-                if work.trial is None and name not in self.trials:
-                    work.trial = self.trials[name] = trial
-                    return work.config
-        return None
-
-    def next_of(self, trial: str) -> dict[str, Any] | None:
-        """The config with which a paused trial goes on."""
-        with self.lock:
-            for work in self.work.values():
-                if work.trial is None and self.trials.get(str(work.segment.folder)) == trial:
-                    work.trial = trial
-                    return work.config
-        return None
-
-    def end(self, trial: str, event: Callable[[_Work], Event]) -> None:
-        """The segment that a trial trains has ended; event: made of it."""
-        with self.lock:
-            work = next((work for work in self.work.values() if work.trial == trial), None)
-            if work is not None:
-                del self.work[work.slot]
-                self.events.put(event(work))
-
-    def forget(self, trial: str) -> None:
-        """A trial of Tune's that failed: its study trial goes on as a new one."""
-        with self.lock:
-            self.trials = {name: known for name, known in self.trials.items() if known != trial}
-
-
-class StudySearcher(Searcher):
-    """Suggests what the study submits, when it does."""
-
-    def __init__(self, desk: _Desk) -> None:
-        super().__init__()
-        self._desk = desk
-
-    def suggest(self, trial_id: str) -> Any:
-        return Searcher.FINISHED if self._desk.closed else self._desk.new(trial_id)
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the scheduler hears of it first."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study's store has all state."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the study's store has all state."""
-
-
-class StudyScheduler(FIFOScheduler):
-    """Pauses a trial after each segment, and resumes it with the next one when the study submits it."""
-
-    def __init__(self, desk: _Desk, setting: Setting) -> None:
-        super().__init__()
-        self._desk, self._setting = desk, setting
-
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        self._desk.abouts[result["slot"]] = result["about"]
-        try:
-            require_same(result["about"], self._setting)
-        except EinsearchError as error:
-            self._desk.events.put(error)
-        self._desk.end(trial.trial_id, lambda work: ending(work.slot, result["answer"]))
-        return str(TrialScheduler.PAUSE)
-
-    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        said = " ".join(str(trial.get_error() or "its process ended").split())[:200]
-        self._desk.end(trial.trial_id, lambda work: Lost(work.slot, work.killed or f"worker died: {said}", retry=True))
-        self._desk.forget(trial.trial_id)
-
-    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        trials = tune_controller.get_trials()
-        if self._desk.closed:
-            for trial in trials:
-                if not trial.is_finished():
-                    tune_controller.stop_trial(trial)
-            return None
-        for trial in trials:
-            if trial.status == Trial.PENDING:
-                return trial
-            if trial.status == Trial.PAUSED and (config := self._desk.next_of(trial.trial_id)) is not None:
-                trial.set_config(config)
-                return trial
-        return None
 
 
 class _Pace(tune.Callback):
@@ -191,7 +60,8 @@ class TuneExecutor:
         self._name, self._storage, self._callbacks = name, storage, callbacks
         self._silence = silence
         self._marker = marker_in(folder)
-        self._desk = _Desk()
+        self._desk = Desk()
+        self._processes: dict[str, About] = {}
         self._board: Any = None
         self._question: Any = None
         self._asked_at = 0.0
@@ -212,7 +82,13 @@ class TuneExecutor:
         if self._marker is not None:
             self._marker.parent.mkdir(parents=True, exist_ok=True)
             self._marker.touch()
-        self._board = ray.remote(num_cpus=0)(Board).remote()
+        # Beside this process, so that no other node takes it along; its calls are made again where it died.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._board = (
+            ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Board)
+            .options(scheduling_strategy=here)
+            .remote()
+        )
         self._thread = threading.Thread(target=self._fit, name="tune", daemon=True)
         self._thread.start()
 
@@ -254,7 +130,7 @@ class TuneExecutor:
         with self._desk.lock:
             if slot in self._desk.work:
                 raise ValueError(f"slot {slot} is busy")
-            self._desk.work[slot] = _Work(slot=slot, segment=segment)
+            self._desk.work[slot] = Work(slot=slot, segment=segment)
 
     def poll(self, timeout: float) -> list[Event]:
         events: list[Event] = []
@@ -282,14 +158,23 @@ class TuneExecutor:
                 if slot in news and news[slot] != (work.about, work.progress):
                     work.about, work.progress = news[slot]
                     self._desk.abouts[slot] = work.about
+                    self._processes[work.about.actor] = work.about
                     work.heard_at = now
                     if work.progress is not None:
                         events.append(Advanced(slot, work.progress))
-                elif work.about is not None and now - work.heard_at > self._silence:
+                elif work.actor is not None and now - work.heard_at > self._silence:
                     work.heard_at, work.killed = now, f"worker gave no sign of life for {self._silence:g} s"
-                    there = NodeAffinitySchedulingStrategy(work.about.node, soft=False)
-                    end_process.options(scheduling_strategy=there).remote(work.about.pid, work.about.started)
+                    self._kill(work.actor)
         return events
+
+    def _kill(self, actor: Any) -> None:
+        """End an actor's process, also one that is stopped or hangs and does not hear Ray."""
+        about = self._processes.get(actor._actor_id.hex())
+        if about is not None:
+            there = NodeAffinitySchedulingStrategy(about.node, soft=False)
+            end_process.options(scheduling_strategy=there).remote(about.pid, about.started)
+        else:
+            ray.kill(actor, no_restart=True)
 
     def ask_to_stop(self) -> None:
         self._board.stop.remote()

@@ -114,3 +114,4 @@ def quiet_tune() -> None:
     """Tune leaves signals to the driver, and says nothing that the study says itself."""
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     os.environ.setdefault("TUNE_WARN_THRESHOLD_S", "60")
+    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.conftest import TINY_SPACE
-from tests.faults.lab import STUDY, Lab, Table
+from tests.faults.lab import CORES, STUDY, Lab, Table
+
+if TYPE_CHECKING:
+    from ..postgresql import Server
 
 MakeLab = Callable[[str, str], Lab]
 
@@ -38,35 +42,62 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, own_cache: None) -> Ta
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Any]:
-    """Three nodes on this machine, one core each; the first one is the head."""
+def cluster(own_cache: None) -> Iterator[Any]:
+    """Three nodes on this machine: a head that trains nothing, two others with room for two trials each.
+
+    So either of these can be killed, and the other one holds all workers. Faults leave three nodes.
+    """
     pytest.importorskip("ray")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_raylet_start_wait_time_s", "180")
         from ray.cluster_utils import Cluster
 
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         for _ in range(2):
-            made.add_node(num_cpus=1)
+            made.add_node(num_cpus=CORES)
         yield made
         made.shutdown()
 
 
+@pytest.fixture(scope="session")
+def restartable_server() -> Iterator[Server]:
+    """A PostgreSQL server of these tests alone, one of which at a time uses it and may stop it."""
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("no driver for PostgreSQL: pip install 'einsearch[postgres]'")
+    from ..postgresql import binaries, running_server
+
+    if binaries() is None:
+        pytest.skip("no PostgreSQL server on this machine: apt-get install postgresql")
+    with running_server() as server:
+        yield server
+
+
 @pytest.fixture
-def make_lab(tmp_path: Path, request: pytest.FixtureRequest) -> MakeLab:
+def postgresql_database(restartable_server: Server) -> Iterator[str]:
+    """The URL of an empty database."""
+    with restartable_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def make_lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MakeLab]:
     """A study in the folder of this test."""
+    made: list[Lab] = []
 
     def make(backend: str, store: str) -> Lab:
         write_study(tmp_path)
-        arguments: tuple[str, ...] = ("--backend", backend)
-        environment = {}
+        lab = Lab(folder=tmp_path, backend=("--backend", backend), store=f"sqlite:///{tmp_path}/runs/einsearch.db")
         if backend != "local":
-            arguments += ("--address", request.getfixturevalue("cluster").address)
-            environment = {"RAY_AUTH_MODE": os.environ["RAY_AUTH_MODE"]}
-        url = f"sqlite:///{tmp_path}/runs/einsearch.db"
+            lab.cluster = request.getfixturevalue("cluster")
+            lab.backend += ("--address", lab.cluster.address)
+            lab.environment = {"RAY_AUTH_MODE": os.environ["RAY_AUTH_MODE"]}
         if store == "postgresql":
-            url = request.getfixturevalue("postgresql_database")
-        return Lab(folder=tmp_path, backend=arguments, store=url, environment=environment)
+            lab.store = request.getfixturevalue("postgresql_database")
+            lab.server = request.getfixturevalue("restartable_server")
+        made.append(lab)
+        return lab
 
-    return make
+    yield make
+    for lab in made:
+        lab.close()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import resource
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 
-from tests.faults.lab import Lab, wait_until
+import psutil
+
+from tests.faults.lab import CORES, SILENCE, Lab, kill_group
 
 Fault = Callable[[Lab], None]
 
@@ -18,19 +19,20 @@ def worker_killed(lab: Lab) -> None:
     """kill -9 in the middle of a segment."""
     process = lab.start()
     lab.wait_for(3, process)
-    lab.workers(process)[0].kill()
-    assert lab.end_of(process) == 0
+    with lab.held(process) as worker:
+        worker.kill()
+    lab.end_of(process)
+    assert any(" died" in reason for reason in lab.losses()), lab.story()
 
 
 def worker_paused(lab: Lab) -> None:
-    """SIGSTOP for longer than a worker may be silent; it wakes again when nobody waits for it any more."""
+    """SIGSTOP for longer than a worker may be silent: only kill -9 ends it."""
     process = lab.start()
     lab.wait_for(3, process)
-    paused = lab.workers(process)[0]
-    paused.suspend()
-    assert lab.end_of(process) == 0
-    if paused.is_running():
-        paused.resume()
+    with lab.held(process) as worker:
+        worker.wait(timeout=SILENCE + 60)
+    lab.end_of(process)
+    assert any(reason.endswith(f"gave no sign of life for {SILENCE} s") for reason in lab.losses()), lab.story()
 
 
 def driver_killed_ten_times(lab: Lab) -> None:
@@ -48,14 +50,12 @@ def driver_killed_ten_times(lab: Lab) -> None:
 def two_drivers(lab: Lab) -> None:
     """The second one is refused, and the first does not notice."""
     process = lab.start()
-    wait_until(lambda: bool(lab.look().get("reserved")), 240)
+    lab.wait_for_work(process)
     process.send_signal(signal.SIGSTOP)  # or it might end before the second one has begun
-    second = lab.start()
-    code = lab.end_of(second)
+    lab.end_of(lab.start(), expected=2)
     process.send_signal(signal.SIGCONT)
-    assert code == 2, lab.output[-1][-2000:]
     assert "is being run by" in lab.output[-1]
-    assert lab.end_of(process) == 0
+    lab.end_of(process)
 
 
 def disk_full(lab: Lab) -> None:
@@ -64,7 +64,7 @@ def disk_full(lab: Lab) -> None:
     lab.wait_for(2, process)
     for worker in lab.workers(process):
         resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
-    assert lab.end_of(process) == 2
+    lab.end_of(process, expected=2)
     assert "File too large" in lab.output[-1]
     lab.finish()
 
@@ -74,22 +74,54 @@ def checkpoints_truncated(lab: Lab) -> None:
     process = lab.start()
     lab.wait_for(5, process)
     process.send_signal(signal.SIGINT)
-    assert lab.end_of(process) == 130
+    lab.end_of(process, expected=130)
     checkpoints = list(lab.folder.glob("runs/disturbed/checkpoints/*/*/tensors.safetensors"))
     assert checkpoints
     for checkpoint in checkpoints:
         content = checkpoint.read_bytes()
         checkpoint.write_bytes(content[: len(content) // 2])
     lab.finish()
+    assert any("cannot be read" in reason for reason in lab.losses()), lab.story()
 
 
 def machine_lost(lab: Lab) -> None:
     """kill -9 of the driver and of everything that it started on its machine."""
     process = lab.start()
     lab.wait_for(3, process)
-    subprocess.run(["kill", "-9", f"-{process.pid}"], check=True)
+    kill_group(process)
     process.communicate()
     lab.finish()
+
+
+def node_killed(lab: Lab) -> None:
+    """kill -9 of everything on a node that trains; the study goes on with the other one."""
+    process = lab.start()
+    lab.wait_for(3, process)
+    with lab.held(process) as worker:
+        raylet = psutil.Process(worker.ppid())
+        (node,) = (n for n in lab.cluster.worker_nodes if n.all_processes["raylet"][0].process.pid == raylet.pid)
+        try:
+            for victim in (raylet, *raylet.children(recursive=True)):
+                victim.kill()
+            lab.cluster.remove_node(node, allow_graceful=False)
+            lab.end_of(process)
+        finally:
+            lab.cluster.add_node(num_cpus=CORES)
+    assert any(" died" in reason for reason in lab.losses()), lab.story()
+
+
+def database_restarted(lab: Lab) -> None:
+    """The server is stopped at once, as by kill -9, and comes back some seconds later."""
+    assert lab.server is not None
+    process = lab.start()
+    lab.wait_for(3, process)
+    lab.server.stop("immediate")
+    try:
+        time.sleep(5)
+    finally:
+        lab.server.begin()
+    lab.end_of(process)
+    assert "answers again after" in lab.output[-1], lab.story()
 
 
 FAULTS: dict[str, Fault] = {
@@ -97,11 +129,12 @@ FAULTS: dict[str, Fault] = {
     for fault in (
         worker_killed,
         worker_paused,
+        node_killed,
         driver_killed_ten_times,
+        machine_lost,
         two_drivers,
+        database_restarted,
         disk_full,
         checkpoints_truncated,
-        machine_lost,
     )
 }
-"""Those that can happen anywhere."""

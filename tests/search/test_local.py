@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import psutil
@@ -50,6 +51,23 @@ def test_the_first_worker_of_a_process_ignores_them_too(setting, place):
         [sys.executable, "-c", code], input=pickle.dumps((setting, place)), capture_output=True, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"True\n", b"")
+
+
+def test_a_worker_that_still_comes_up_is_not_silent(segment, setting, place):
+    """A busy machine takes long to import torch: that is no reason to kill and to begin again."""
+    executor = LocalExecutor(["cpu"], setting, place / "text", place / "cache", silence=0.5)
+    executor.start()
+    try:
+        (slot,) = executor.slots
+        coming = executor.pid(slot)
+        os.kill(coming, signal.SIGSTOP)
+        executor.submit(slot, segment)
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            assert executor.poll(0.2) == []
+        assert executor.pid(slot) == coming
+    finally:
+        executor.close()
 
 
 DRIVER = """
