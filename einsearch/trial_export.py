@@ -21,6 +21,7 @@ from einsearch.layers.linear import EinsumLinear
 from einsearch.layers.parametrize import learning_rate_multipliers
 from einsearch.proxy import checkpoint
 from einsearch.proxy.gpt2 import ProxyGPT2
+from einsearch.proxy.location import Location, StorageTrouble, parse_location
 from einsearch.proxy.protocol import Protocol, Setting
 from einsearch.search.study import RUNS, default_store_url
 from einsearch.space.candidate import Candidate
@@ -207,14 +208,19 @@ def _trained(found: FoundTrial, runs: Path) -> ProxyGPT2:
     who = f"trial {trial.key}, seed {trial.seed}, of study {found.study.name!r}"
     if trial.checkpoint is None:
         raise EinsearchError(f"{who} has no checkpoint: it is {trial.state} at step {trial.step}; export another")
-    stored = Path(trial.checkpoint)
-    # The folder of runs may have been moved since: the same checkpoint lies there under the same names.
-    places = [stored, runs / found.study.name / "checkpoints" / stored.parent.name / stored.name]
-    place = next((path for path in places if path.is_dir()), None)
+    stored = parse_location(trial.checkpoint)
+    place: Location | None = stored
+    if isinstance(stored, Path):
+        # The folder of runs may have been moved since: the same checkpoint lies there under the same names.
+        places = [stored, runs / found.study.name / "checkpoints" / stored.parent.name / stored.name]
+        place = next((path for path in places if path.is_dir()), None)
     if place is None:
         raise EinsearchError(f"the checkpoint of {who} is not at {stored} any more; train it again, or export another")
     model = ProxyGPT2(found.candidate, found.setting.protocol, trial.seed)
-    state = checkpoint.load_model(place, model)
+    try:
+        state = checkpoint.load_model(place, model)
+    except StorageTrouble as error:
+        raise EinsearchError(str(error)) from None
     if (state.key, state.seed) != (trial.key, trial.seed):
         raise EinsearchError(f"checkpoint {place} is of key {state.key}, seed {state.seed}, not of {who}; remove it")
     return model

@@ -10,6 +10,7 @@ import typer
 
 from einsearch.cli.options import RunsOption, StoreOption, console
 from einsearch.errors import EinsearchError
+from einsearch.proxy.location import parse_location, remove
 from einsearch.search.mirror import delete_mirror
 from einsearch.search.study import RUNS, default_store_url, is_alive, this_process
 from einsearch.store import Store
@@ -36,6 +37,10 @@ def clean(
         epoch = opened.acquire_lease(row.id, owner=this_process(), alive=is_alive)
         try:
             _remove(folder / "checkpoints" if checkpoints else folder)
+            for trial in opened.trials(row.id):
+                # With --storage they lie elsewhere; those of another study, which a trial may name, stay.
+                if trial.checkpoint and f"/{study}/checkpoints/" in trial.checkpoint:
+                    remove(parse_location(trial.checkpoint))
         finally:
             opened.release_lease(row.id, epoch)
         if not checkpoints:

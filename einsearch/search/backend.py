@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from einsearch.proxy.location import Location
 from einsearch.proxy.protocol import Setting
 from einsearch.search.executor import SILENCE, Executor
 from einsearch.search.local import LocalExecutor
-from einsearch.search.ray_cluster import Needs, capacity, connect
+from einsearch.search.ray_cluster import Needs, capacity, connect, require_answer
 
 BACKENDS = ("local", "ray", "tune")
 
@@ -50,6 +51,13 @@ class Backend:
             raise EinsearchError(
                 "--address, --cpus-per-trial and --gpus-per-trial are of a cluster; give --backend ray"
             )
+        for logger in self.loggers:
+            if logger not in LOGGERS:
+                raise EinsearchError(f"unknown logger {logger!r}; choose one of {', '.join(LOGGERS)}")
+            if self.name != "tune":
+                raise EinsearchError(f"--logger {logger} is of Ray Tune; give --backend tune")
+            if find_spec(logger) is None:
+                raise EinsearchError(f"--logger {logger} needs its package: pip install {logger}")
 
     @property
     def here(self) -> bool:
@@ -61,6 +69,11 @@ class Backend:
         if self.here or asked != "auto":
             return asked
         return "cuda" if self.needs.gpus else "cpu"
+
+    def require_answer(self) -> None:
+        """EinsearchError where there is no Ray, or no cluster at the address: before anything is loaded or made."""
+        if not self.here:
+            require_answer(self.address)
 
     def places(self, setting: Setting) -> list[str]:
         """The torch device of every worker; connects to the cluster where there is one.

@@ -33,6 +33,11 @@ class Needs:
             raise EinsearchError("a trial needs a part of something; give --cpus-per-trial or --gpus-per-trial")
 
 
+def one_line(error: object) -> str:
+    """What an error says, for people: its beginning, in one line."""
+    return " ".join(str(error).split())[:300]
+
+
 def require_ray() -> None:
     """EinsearchError with the install line where Ray is missing."""
     try:
@@ -47,28 +52,28 @@ def connect(address: str | None, cores: int) -> bool:
     address: `auto` (the cluster that this machine is part of), HOST:PORT, ray://HOST:PORT, or None: Ray is started
     on this machine, with so many cores. Raises EinsearchError where nothing answers or the versions differ.
     """
-    require_ray()
+    require_answer(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
     if ray.is_initialized():
         return False
-    if address is not None and address != "auto":
-        _require_answer(address)
     try:
         if address is None:
             ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False)
         else:
             ray.init(address=address, namespace="einsearch", log_to_driver=False)
     except Exception as error:  # noqa: BLE001 (Ray raises Exception itself)
-        line = " ".join(str(error).split())[:300]
-        raise EinsearchError(f"cannot use the Ray cluster at {address or 'this machine'}: {line}") from None
+        raise EinsearchError(f"cannot use the Ray cluster at {address or 'this machine'}: {one_line(error)}") from None
     return True
 
 
-def _require_answer(address: str) -> None:
-    """Ray itself retries an address where nothing listens for minutes."""
+def require_answer(address: str | None) -> None:
+    """EinsearchError where Ray is missing, or nothing listens at an address; Ray itself would retry for minutes."""
+    require_ray()
+    if address is None or address == "auto":
+        return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         raise EinsearchError(f"{address!r} is no address of a Ray cluster; give auto, HOST:PORT or ray://HOST:PORT")
