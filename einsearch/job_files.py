@@ -11,7 +11,6 @@ from pathlib import Path
 import yaml
 
 from einsearch.errors import EinsearchError
-from einsearch.search.config import read_study_file
 
 ARCHIVE = "sent.tar"
 
@@ -50,6 +49,8 @@ class Parcel:
 
         Raises EinsearchError for a file that cannot be read, and data too large to send.
         """
+        from einsearch.search.config import read_study_file  # needs torch, which following a job does not
+
         config = read_study_file(path)
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
         for name, value in (("space", config.space), ("data", config.data)):

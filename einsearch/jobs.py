@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
-import shlex
 import tempfile
 import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from einsearch.errors import EinsearchError
-from einsearch.job_files import ARCHIVE, Parcel, Sent
+from einsearch.job_order import Order
 from einsearch.search.ray_cluster import INSTALL, one_line, require_ray
 
 ADDRESS = "http://127.0.0.1:8265"
@@ -31,17 +28,11 @@ STOP_SECONDS = 120
 STOPPED = 130
 """Exit code of a study that was stopped, as after Ctrl-C."""
 
-Option = tuple[str, str | None]
-"""An option of `einsearch run` as it is written, and its value; None for one without."""
-
 _PATIENCE = 10.0
 """Seconds in which a job server has to answer."""
 
 _NO_COMMAND = 127
 """Exit code of a shell that does not find a command."""
-
-_RUNS = '"$HOME"/einsearch-runs'
-"""On the head, in its shell's words."""
 
 
 class Jobs:
@@ -62,6 +53,8 @@ class Jobs:
             raise EinsearchError(f"{address!r} is no address of a job server; give http://HOST:8265")
         self.address = address.rstrip("/")
         self._require_answer()
+        for handler in logging.getLogger("ray").handlers:
+            handler.setLevel(logging.WARNING)  # it tells of every request and file
         self._client: Any = self._call(lambda: JobSubmissionClient(self.address))
 
     def _require_answer(self) -> None:
@@ -90,26 +83,17 @@ class Jobs:
             said = one_line(error) if not isinstance(error, KeyError | TypeError) else "it is none of Ray's"
             raise EinsearchError(f"the job server at {self.address} cannot be used: {said}") from None
 
-    def submit(self, options: Sequence[Option], *, study_file: Path | None = None, command: str = "run") -> str:
-        """Start `einsearch COMMAND` with these options on the head and return the job's name.
-
-        The study file and local files that are named as --space or --data go along. Trials train on the cluster, and
-        the study's files lie in ~/einsearch-runs of the head, where nothing else is said. Raises EinsearchError for a
-        password, which the job server would show to everybody, paths that mean nothing on the head, and data too
-        large to send.
-        """
-        refuse(options)
-        parcel = Parcel()
-        sent = [(name, parcel.put(name, value) if value is not None else None) for name, value in options]
-        file = parcel.put_study(study_file) if study_file is not None else None
+    def submit(self, order: Order) -> str:
+        """Start what was ordered on the head and return the job's name."""
         job = f"einsearch-{uuid.uuid4().hex[:8]}"
         environment: dict[str, Any] = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}}
         with tempfile.TemporaryDirectory(prefix="einsearch-") as folder:
-            if parcel:
-                parcel.write(Path(folder))
+            if order.parcel:
+                order.parcel.write(Path(folder))
                 environment["working_dir"] = folder
-            entry = entrypoint(sent, command=command, study_file=file, parcel=parcel.digest)
-            self._call(lambda: self._client.submit_job(entrypoint=entry, submission_id=job, runtime_env=environment))
+            self._call(
+                lambda: self._client.submit_job(entrypoint=order.entrypoint, submission_id=job, runtime_env=environment)
+            )
         return job
 
     def follow(self, job: str, write: Callable[[str], object]) -> int:
@@ -172,64 +156,3 @@ class Jobs:
             there = f"it has {', '.join(names[-5:])}" if names else "it has none"
             raise EinsearchError(f"there is no job {job} at {self.address}; {there}")
         return info
-
-
-def entrypoint(
-    options: Sequence[tuple[str, str | Sent | None]],
-    *,
-    command: str = "run",
-    study_file: Sent | None = None,
-    parcel: str | None = None,
-) -> str:
-    """The shell command of a job. parcel: the digest of the files that go along.
-
-    They are unpacked into the runs folder, at a place that their content decides: the same study submitted again has
-    the same paths, also on a head that was started anew.
-
-    >>> entrypoint([("--budget", "1e14")])
-    'exec einsearch run --backend=ray --address=auto --runs="$HOME"/einsearch-runs --budget=1e14'
-    """
-    given = dict(options)
-    runs = shlex.quote(str(given["--runs"])) if "--runs" in given else _RUNS
-    place = f"{runs}/.sent/{parcel}"
-
-    def in_shell(value: str | Sent) -> str:
-        return shlex.quote(value) if isinstance(value, str) else f"{place}/{shlex.quote(value.path)}"
-
-    words = ["exec", "einsearch", command]
-    if "--backend" not in given:
-        words.append("--backend=ray")
-    if given.get("--backend") != "local":
-        words.append("--address=auto")
-    if "--runs" not in given:
-        words.append(f"--runs={runs}")
-    words += [name if value is None else f"{name}={in_shell(value)}" for name, value in options]
-    if study_file is not None:
-        words.append(in_shell(study_file))
-    unpack = f"mkdir -p {place} && tar -xf {ARCHIVE} -C {place} && " if parcel else ""
-    return unpack + " ".join(words)
-
-
-def refuse(options: Sequence[Option]) -> None:
-    """EinsearchError for values that must not or cannot be sent; the message shows no password."""
-    for name, value in options:
-        if value is None:
-            continue
-        if "://" in value and _has_password(value):
-            raise EinsearchError(
-                f"the job server shows the arguments of a job to everybody: leave the password out of {name} and set "
-                "EINSEARCH_STORE or ~/.pgpass on the head node"
-            )
-        path = value.removeprefix("sqlite:///")
-        here = name in ("--runs", "--storage") or (name == "--store" and path != value)
-        if here and "://" not in path and not path.startswith("/"):
-            raise EinsearchError(f"{name} {value} is a path on the head node, where the job runs; give an absolute one")
-
-
-def _has_password(url: str) -> bool:
-    """Whether it may: a URL that cannot be read is taken for one with a password where it looks so."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        return "@" in url
-    return parsed.password is not None or any("pass" in name.lower() for name in parsed.query)

@@ -15,7 +15,8 @@ import pytest
 from einsearch import job_files
 from einsearch.errors import EinsearchError
 from einsearch.job_files import ARCHIVE, Parcel, Sent
-from einsearch.jobs import Jobs, entrypoint, refuse
+from einsearch.job_order import entrypoint, refuse
+from einsearch.jobs import Jobs
 from einsearch.search.config import read_study_file
 
 
@@ -184,15 +185,26 @@ def test_a_server_that_is_silent(monkeypatch):
             Jobs(address)
 
 
-@pytest.mark.parametrize("answer", [b"<html>hello", b"{}", b"[]", b'{"ray_version": 3}', None])
-def test_a_server_of_something_else(answer):
+@pytest.mark.parametrize(
+    ("code", "answer", "said"),
+    [
+        (200, b"<html>hello", "Expecting value"),
+        (200, b"{}", "it is none of Ray's"),
+        (200, b"[]", "it is none of Ray's"),
+        (200, b'{"ray_version": "much"}', "Invalid version"),
+        (404, b"", "404"),
+        (500, b"", "500"),
+        (401, b"", "Authentication required"),
+    ],
+)
+def test_a_server_of_something_else(code, answer, said):
     pytest.importorskip("ray")
 
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200 if answer is not None else 404)
+            self.send_response(code)
             self.end_headers()
-            self.wfile.write(answer or b"")
+            self.wfile.write(answer)
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing."""
@@ -200,7 +212,7 @@ def test_a_server_of_something_else(answer):
     with http.server.HTTPServer(("127.0.0.1", 0), Page) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}"
-        with pytest.raises(EinsearchError, match=f"the job server at {address} cannot be used: ") as caught:
+        with pytest.raises(EinsearchError, match=f"the job server at {address} cannot be used: .*{said}") as caught:
             Jobs(address)
         server.shutdown()
     assert "\n" not in str(caught.value)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from einsearch.cli.follow import AddressOption, follow
-from einsearch.jobs import ADDRESS, Jobs, Option
+from einsearch.job_order import Option, Order
+from einsearch.jobs import ADDRESS, Jobs
 
 
 def submit(
@@ -23,9 +23,9 @@ def submit(
     are in ~/einsearch-runs of the head, unless --runs is given.
     """
     asked = _parsed(context, "run")
+    order = Order.of(list(_given(asked)), study_file=asked.params["study_file"])
     jobs = Jobs(address)
-    file: Path | None = asked.params["study_file"]
-    job = jobs.submit(list(_given(asked)), study_file=file)
+    job = jobs.submit(order)
     typer.echo(f"Job {job} at {jobs.address}")
     follow(jobs, job, detach=detach)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import socket
@@ -59,11 +60,12 @@ def connect(address: str | None, cores: int) -> bool:
 
     if ray.is_initialized():
         return False
+    quiet = {"log_to_driver": False, "logging_level": logging.WARNING}
     try:
         if address is None:
-            ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False)
+            ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
         else:
-            ray.init(address=address, namespace="einsearch", log_to_driver=False)
+            ray.init(address=address, namespace="einsearch", **quiet)
     except Exception as error:  # noqa: BLE001 (Ray raises Exception itself)
         raise EinsearchError(f"cannot use the Ray cluster at {address or 'this machine'}: {one_line(error)}") from None
     return True

@@ -26,6 +26,7 @@ class Answer:
 
 
 Cli = Callable[..., Answer]
+Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def head() -> Iterator[Head]:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+def start(tmp_path: Path) -> Start:
     """Start a command as a process, in a session of its own as a terminal would."""
 
     def begin(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from einsearch.jobs import Jobs
 from einsearch.store import Store, StudyRow
-from tests.cli.conftest import Answer, Cli
+from tests.cli.conftest import Answer, Start
 from tests.ray_head import Head
 
 
@@ -25,13 +24,13 @@ def longer_study(tiny_study: Path) -> Path:
 
 
 @pytest.fixture
-def on_head(cli: Cli, head: Head, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
-    """A command about the jobs of the head, called in this process."""
-    for name, value in head.environment.items():
-        monkeypatch.setenv(name, value)
+def on_head(start: Start, head: Head) -> Callable[..., Answer]:
+    """A command about the jobs of the head: a process of its own, as Ray reads the token once a process."""
 
     def run(command: str, *arguments: object) -> Answer:
-        return cli(command, "--address", head.jobs, *arguments)
+        process = start(command, "--address", head.jobs, *arguments, environment=head.environment)
+        out, err = process.communicate(timeout=240)
+        return Answer(process.returncode, out, err)
 
     return run
 
@@ -117,39 +116,51 @@ def test_input_that_the_head_refuses(on_head):
     assert "einsearch: budget 1e3 FLOPs is too small" in answer.out.splitlines()[-1]
 
 
-def test_input_that_is_refused_here(on_head, tiny_study, head, monkeypatch):
-    before = len(Jobs(head.jobs)._client.list_jobs())
-    refused(on_head("submit", "--bugdet", "1e14"), "No such option", "--bugdet")
-    refused(on_head("submit", "--", tiny_study.with_name("none.yaml")), "no study file at ")
-    tiny_study.write_text(tiny_study.read_text().replace("name", "nmae"))
-    refused(on_head("submit", "--deterministic", tiny_study), "field nmae: unknown field")
-    secret = on_head("submit", "--store", "postgresql://me:secret@db/x")
-    refused(secret, "leave the password out of --store")
-    assert "secret" not in secret.err
-    monkeypatch.setattr("einsearch.job_files.UPLOAD_BYTES", 10)
-    refused(on_head("submit", "--data", tiny_study.with_name("text")), "put it where the head sees it")
-    assert len(Jobs(head.jobs)._client.list_jobs()) == before, "nothing was sent"
-
-
 def test_a_job_that_is_not_there(on_head, head):
-    for command in ("attach", "stop"):
-        refused(on_head(command, "einsearch-none"), f"there is no job einsearch-none at {head.jobs}; it has ")
-        refused(on_head(command, "../version"), "'../version' is no name of a job")
+    refused(on_head("attach", "einsearch-none"), f"there is no job einsearch-none at {head.jobs}; it has ")
+    refused(on_head("stop", "../version"), "'../version' is no name of a job")
 
 
-def test_another_token(on_head, monkeypatch, head):
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
-    program = [sys.executable, "-m", "einsearch", "attach", "x", "--address", head.jobs]
-    answer = subprocess.run(program, capture_output=True, text=True, timeout=60)
-    refused(Answer(answer.returncode, answer.stdout, answer.stderr), "the job server at ", "oken")
+def test_another_token(start, head):
+    process = start("attach", "x", "--address", head.jobs, environment=head.environment | {"RAY_AUTH_TOKEN": "0" * 64})
+    out, err = process.communicate(timeout=60)
+    refused(Answer(process.returncode, out, err), "the job server at ", "Authentication failed: Forbidden")
 
 
 def test_a_head_without_einsearch(on_head, head):
     """Its shell finds no such command."""
-    client = Jobs(head.jobs)._client
-    job = client.submit_job(entrypoint="exec einsearch-of-another-name run")
-    answer = on_head("attach", job)
-    refused(
-        answer, f"the head at {head.jobs} found no `einsearch`: install it there, and start Ray with it on the PATH"
+    program = (
+        "import sys; from einsearch.jobs import Jobs; print(Jobs(sys.argv[1])._client.submit_job(entrypoint='x-y'))"
     )
-    assert answer.code == 2
+    command = [sys.executable, "-c", program, head.jobs]
+    job = subprocess.run(command, env=os.environ | head.environment, stdout=subprocess.PIPE, text=True, check=True)
+    refused(
+        on_head("attach", job.stdout.strip()), f"the head at {head.jobs} found no `einsearch`: install it there, and "
+    )
+
+
+# Refused before the head is asked: there is none here.
+
+
+def test_input_that_is_refused_here(cli, tiny_study, monkeypatch):
+    pytest.importorskip("ray")
+    submit = ("submit", "--address", "http://127.0.0.1:1")
+    refused(cli(*submit, "--bugdet", "1e14"), "No such option", "--bugdet")
+    refused(cli(*submit, "--budget", "1e14", tiny_study, "more.yaml"), "unexpected extra argument")
+    refused(cli(*submit, "--", tiny_study.with_name("none.yaml")), "no study file at ")
+    secret = cli(*submit, "--store", "postgresql://me:secret@db/x")
+    refused(secret, "leave the password out of --store")
+    assert "secret" not in secret.err
+    refused(cli(*submit, "--runs", "runs"), "--runs runs is a path on the head node")
+    refused(cli(*submit, tiny_study), "no job server answers at http://127.0.0.1:1 (")
+    with monkeypatch.context() as patch:
+        patch.setattr("einsearch.job_files.UPLOAD_BYTES", 10)
+        refused(cli(*submit, "--data", tiny_study.with_name("text")), "put it where the head sees it")
+    tiny_study.write_text(tiny_study.read_text().replace("name", "nmae"))
+    refused(cli(*submit, "--deterministic", tiny_study), "field nmae: unknown field")
+
+
+def test_without_ray(cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for command in (("submit", "--budget", "1e14"), ("attach", "x"), ("stop", "x")):
+        refused(cli(*command), "the Ray backend needs Ray (", "pip install 'einsearch[ray]'")
