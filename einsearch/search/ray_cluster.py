@@ -5,15 +5,26 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
+import signal
 import socket
-from contextlib import closing
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from einsearch.errors import EinsearchError
 
 INSTALL = "pip install 'einsearch[ray]'"
 _PATIENCE = 5.0
-"""Seconds in which a head node has to take a connection."""
+"""Seconds in which a head node has to take a connection, and to answer."""
+
+_HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""How a client of gRPC begins (RFC 9113, 3.4): a fixed text and a frame of settings, which the server answers."""
+
+_FRAME, _SETTINGS = 9, 4
+"""Bytes of a frame's header, and its type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,31 +72,73 @@ def connect(address: str | None, cores: int) -> bool:
     if ray.is_initialized():
         return False
     quiet = {"log_to_driver": False, "logging_level": logging.WARNING}
-    try:
-        if address is None:
-            ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
+    with _stderr_aside() as said:
+        try:
+            if address is None:
+                with _unheard_by_children(signal.SIGTERM):
+                    ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
+            else:
+                ray.init(address=address, namespace="einsearch", **quiet)
+        except Exception as error:  # noqa: BLE001 (Ray raises Exception itself)
+            line, why = one_line(error), said()
         else:
-            ray.init(address=address, namespace="einsearch", **quiet)
-    except Exception as error:  # noqa: BLE001 (Ray raises Exception itself)
-        raise EinsearchError(f"cannot use the Ray cluster at {address or 'this machine'}: {one_line(error)}") from None
-    return True
+            return True
+    if "InvalidAuthToken" in why or "Unauthenticated" in why:
+        line = (
+            "it refuses the token; set RAY_AUTH_MODE and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, as its nodes have them"
+        )
+    raise EinsearchError(f"cannot use the Ray cluster at {address or 'this machine'}: {line}")
+
+
+@contextmanager
+def _stderr_aside() -> Iterator[Callable[[], str]]:
+    """The C++ part of Ray writes every attempt to stderr by itself: that is kept, and given when asked for."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+
+        def said() -> str:
+            file.seek(0)
+            return file.read().decode(errors="replace")
+
+        os.dup2(file.fileno(), 2)
+        try:
+            yield said
+        finally:
+            sys.stderr.flush()
+            os.dup2(before, 2)
+            os.close(before)
+
+
+@contextmanager
+def _unheard_by_children(number: signal.Signals) -> Iterator[None]:
+    """Processes that are started meanwhile never hear a signal that goes to the whole process group, as timeout(1)
+    and batch systems send it: the driver decides what it means. Of SIGINT Ray itself sees to that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def require_answer(address: str | None) -> None:
-    """EinsearchError where Ray is missing, or nothing listens at an address; Ray itself would retry for minutes."""
+    """EinsearchError where Ray is missing, or no cluster is at an address; Ray itself would try for minutes."""
     require_ray()
     if address is None or address == "auto":
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
+    if not re.fullmatch(r"[^\s/:]+|\[[\da-fA-F:.]+\]", host) or not port.isdigit():
         raise EinsearchError(f"{address!r} is no address of a Ray cluster; give auto, HOST:PORT or ray://HOST:PORT")
     try:
-        with closing(socket.create_connection((host, int(port)), timeout=_PATIENCE)):
-            return
+        with closing(socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE)) as connection:
+            connection.sendall(_HTTP2)
+            answer = connection.recv(_FRAME, socket.MSG_WAITALL)
     except (OSError, OverflowError) as error:
         raise EinsearchError(
             f"no Ray cluster answers at {address} ({error}); start one with `ray start --head`, or check the address"
         ) from None
+    if len(answer) < _FRAME or answer[3] != _SETTINGS:
+        raise EinsearchError(f"what answers at {address} is no Ray cluster; give the address that `ray start` printed")
 
 
 def capacity(needs: Needs) -> int:

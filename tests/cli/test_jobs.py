@@ -17,9 +17,9 @@ from tests.ray_head import Head
 
 @pytest.fixture
 def longer_study(tiny_study: Path) -> Path:
-    """The tiny study with 2,500 dense steps before its search: time enough to follow it, and to stop it."""
-    text = tiny_study.read_text()
-    tiny_study.write_text(text.replace("budget: 2e8", "budget: 6e9").replace("6.4e7", "5e9"))
+    """The tiny study with 1,000 dense steps before its search, in pieces of some."""
+    text = tiny_study.read_text().replace("budget: 2e8", "budget: 2.6e9").replace("6.4e7", "2e9")
+    tiny_study.write_text(text.replace("1.6e7, 3.2e7", "6.4e7, 1.28e8"))
     return tiny_study
 
 
@@ -77,17 +77,20 @@ def test_submit_leave_find_again_stop_and_continue(on_head, start, head, longer_
     following = start("attach", job, "--address", head.jobs, environment=head.environment)
     seen = read_until(following, " of budget ")
     assert "Running entrypoint for job" in seen
-    assert "6e9 training FLOPs in all, never exceeded" in seen
+    assert "2.6e9 training FLOPs in all, never exceeded" in seen
     os.killpg(following.pid, signal.SIGINT)
     out, err = following.communicate(timeout=30)
     assert (following.returncode, err) == (0, "")
     assert f"Detached; the job goes on. Follow it: einsearch attach {job} --address {head.jobs}\n" in out
     assert f"Stop it: einsearch stop {job} --address {head.jobs}\n" in out
     while spent(head) == 0:
-        time.sleep(0.2)
+        time.sleep(0.1)
+    (trainer,) = head.processes("ray::Trainer")
+    trainer.suspend()  # or it might end before it is stopped
     assert row(head).state == "running"
 
     answer = on_head("stop", job)
+    trainer.resume()
     assert answer.code == 0
     assert answer.out.startswith(f"Job {job} was asked to stop; `einsearch attach {job} --address {head.jobs}` shows")
     again = on_head("attach", job)
@@ -156,8 +159,8 @@ def test_input_that_is_refused_here(cli, tiny_study, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("einsearch.job_files.UPLOAD_BYTES", 10)
         refused(cli(*submit, "--data", tiny_study.with_name("text")), "put it where the head sees it")
-    tiny_study.write_text(tiny_study.read_text().replace("name", "nmae"))
-    refused(cli(*submit, "--deterministic", tiny_study), "field nmae: unknown field")
+    tiny_study.write_text(tiny_study.read_text().replace("seed", "sede") + "sede: 1\n")
+    refused(cli(*submit, "--deterministic", tiny_study), "study.yaml line 9, field sede: unknown field")
 
 
 def test_without_ray(cli, monkeypatch):

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -24,9 +25,9 @@ ON_RAY = ("--backend", "ray", "--device", "cpu")
 
 @pytest.fixture
 def longer_study(tiny_study: Path) -> Path:
-    """The tiny study with 2,500 dense steps before its search: time enough to stop it."""
-    text = tiny_study.read_text()
-    tiny_study.write_text(text.replace("budget: 2e8", "budget: 6e9").replace("6.4e7", "5e9"))
+    """The tiny study with 1,000 dense steps before its search, in pieces of some: time enough to stop it."""
+    text = tiny_study.read_text().replace("budget: 2e8", "budget: 2.6e9").replace("6.4e7", "2e9")
+    tiny_study.write_text(text.replace("1.6e7, 3.2e7", "6.4e7, 1.28e8"))
     return tiny_study
 
 
@@ -86,14 +87,16 @@ def test_an_address_without_a_cluster(cli, tiny_study, tmp_path, address, said):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_server_of_something_else(start, tiny_study, tmp_path):
-    """It takes the connection and says nothing of Ray."""
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_a_server_of_something_else(cli, tiny_study, tmp_path, monkeypatch, answer):
     pytest.importorskip("ray")
+    monkeypatch.setattr("einsearch.search.ray_cluster._PATIENCE", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        answer = end_of(start("run", tiny_study, *ON_RAY, "--address", address))
-    refused(answer, f"cannot use the Ray cluster at {address}")
-    assert row(tmp_path) is None
+        threading.Thread(target=lambda: server.accept()[0].sendall(answer), daemon=True).start()
+        said = " is no Ray cluster; give the address that `ray start` printed" if answer else "timed out"
+        refused(cli("run", tiny_study, *ON_RAY, "--address", address), address, said)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_without_ray(cli, tiny_study, tmp_path, monkeypatch):
@@ -158,7 +161,7 @@ def test_nodes_with_another_einsearch(start, tiny_study, tmp_path, head):
     refused(answer, " runs einsearch 0.", ", the study is of 0.", "install the same version on all nodes")
     found = row(tmp_path)
     assert found is not None
-    assert (found.state, found.spent, found.lost) == ("stopped", 0, 0), "nothing was trained"
+    assert (found.spent, found.lost, found.reserved) == (0, 0, 0), "nothing was trained"
 
 
 def test_a_cluster_with_another_ray(start, tiny_study, tmp_path, head):
@@ -181,16 +184,18 @@ def test_a_cluster_with_another_ray(start, tiny_study, tmp_path, head):
 def test_another_token(start, tiny_study, tmp_path, head):
     environment = head.environment | {"RAY_AUTH_TOKEN": "0" * 64}
     answer = end_of(start("run", tiny_study, *ON_RAY, "--address", head.address, environment=environment))
-    refused(answer, f"cannot use the Ray cluster at {head.address}", "oken")
+    refused(answer, f"cannot use the Ray cluster at {head.address}: it refuses the token; set RAY_AUTH_MODE and ")
     assert row(tmp_path) is None
 
 
 # Ctrl-C.
 
 
-@pytest.mark.parametrize("place", ["its own", "given"])
-def test_ctrl_c_leaves_checkpoints_and_resume_continues(request, start, longer_study, tmp_path, place):
-    """The signal goes to the whole process group, as a terminal's does: a cluster of its own has processes there."""
+@pytest.mark.parametrize(
+    ("place", "number"), [("its own", signal.SIGINT), ("its own", signal.SIGTERM), ("given", signal.SIGINT)]
+)
+def test_a_signal_leaves_checkpoints_and_resume_continues(request, start, longer_study, tmp_path, place, number):
+    """Ctrl-C, and SIGTERM as of timeout(1): to the process group, where a cluster of its own has its processes."""
     pytest.importorskip("ray")
     environment, cluster = {"RAY_raylet_start_wait_time_s": "180"}, ()
     if place == "given":
@@ -199,7 +204,7 @@ def test_ctrl_c_leaves_checkpoints_and_resume_continues(request, start, longer_s
     options = (*ON_RAY, "--workers", 1, *cluster)
     process = start("run", longer_study, *options, environment=environment)
     wait_until_trained(tmp_path, process)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     answer = end_of(process)
     assert (answer.code, answer.err) == (130, ""), answer
     assert "Stopped; every running trial wrote a checkpoint." in answer.out
