@@ -19,6 +19,9 @@ Option = tuple[str, str | None]
 _RUNS = '"$HOME"/einsearch-runs'
 """On the head, in its shell's words."""
 
+_ALONE = "unset RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Else every node would load what was sent, and run its workers in that folder, which Ray removes when it likes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -75,7 +78,7 @@ def entrypoint(
     words += [name if value is None else f"{name}={in_shell(value)}" for name, value in options]
     if study_file is not None:
         words.append(in_shell(study_file))
-    unpack = f"mkdir -p {place} && tar -xf {ARCHIVE} -C {place} && " if parcel else ""
+    unpack = f"mkdir -p {place} && tar -xf {ARCHIVE} -C {place} && cd {place} && {_ALONE} && " if parcel else ""
     return unpack + " ".join(words)
 
 

@@ -85,16 +85,17 @@ def test_data_that_is_too_large(tiny_study, monkeypatch):
 
 @pytest.fixture
 def words(tmp_path: Path) -> Callable[[str], list[str]]:
-    """Gives the words of the last command of an entry, as a shell reads them; nothing is unpacked."""
-    programs = {"einsearch": 'printf "%s\\n" einsearch "$@"', "mkdir": "exit 0", "tar": "exit 0"}
+    """Gives the words of an entry's last command, as a shell reads them, and where it runs; nothing is unpacked."""
+    programs = {"einsearch": 'printf "%s\\n" einsearch "$@"; pwd', "tar": "exit 0"}
     for name, text in programs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
 
     def read(entry: str) -> list[str]:
-        environment = {"HOME": "/home/me", "PATH": str(tmp_path)}
-        answer = subprocess.run(["/bin/sh", "-c", entry], capture_output=True, text=True, check=True, env=environment)
-        return answer.stdout.splitlines()
+        environment = {"HOME": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin"}
+        command = ["/bin/sh", "-c", entry]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd="/")
+        return answer.stdout.replace(str(tmp_path), "/home/me").splitlines()
 
     return read
 
@@ -102,26 +103,27 @@ def words(tmp_path: Path) -> Callable[[str], list[str]]:
 def test_the_command_of_a_job(words):
     assert words(entrypoint([("--budget", "1e14"), ("--deterministic", None)])) == [
         "einsearch", "run", "--backend=ray", "--address=auto", "--runs=/home/me/einsearch-runs",
-        "--budget=1e14", "--deterministic",
+        "--budget=1e14", "--deterministic", "/",
     ]  # fmt: skip
     assert words(entrypoint([("--backend", "tune")], command="resume")) == [
-        "einsearch", "resume", "--address=auto", "--runs=/home/me/einsearch-runs", "--backend=tune"
+        "einsearch", "resume", "--address=auto", "--runs=/home/me/einsearch-runs", "--backend=tune", "/"
     ]  # fmt: skip
     assert words(entrypoint([("--backend", "local"), ("--runs", "/a b/c")])) == [
-        "einsearch", "run", "--backend=local", "--runs=/a b/c"
+        "einsearch", "run", "--backend=local", "--runs=/a b/c", "/"
     ]  # fmt: skip
 
 
-def test_the_command_of_a_job_with_files(words):
+def test_the_command_of_a_job_with_files(words, tmp_path):
     nasty = 'it\'s $HOME; rm -rf "x"'
     entry = entrypoint([("--data", Sent(nasty)), ("--study", nasty)], study_file=Sent("s.yaml"), parcel="0a1b")
     place = "/home/me/einsearch-runs/.sent/0a1b"
-    assert words(entry)[-3:] == [f"--data={place}/{nasty}", f"--study={nasty}", f"{place}/s.yaml"]
+    assert words(entry)[-4:] == [f"--data={place}/{nasty}", f"--study={nasty}", f"{place}/s.yaml", place]
     unpack = shlex.split(entry.replace('"$HOME"', "/home/me"))[:9]
     assert unpack == ["mkdir", "-p", place, "&&", "tar", "-xf", ARCHIVE, "-C", place]
-    assert (
-        words(entrypoint([("--data", Sent("t")), ("--runs", "/a b")], parcel="0a1b"))[-2] == "--data=/a b/.sent/0a1b/t"
-    )
+    elsewhere = entrypoint([("--data", Sent("t")), ("--runs", f"{tmp_path}/a b")], parcel="0a1b")
+    assert words(elsewhere)[-3:] == [
+        "--data=/home/me/a b/.sent/0a1b/t", "--runs=/home/me/a b", "/home/me/a b/.sent/0a1b"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

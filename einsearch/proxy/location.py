@@ -19,6 +19,10 @@ Location = Path | str
 """A local folder, or a URI."""
 
 
+_OBJECTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
+"""Protocols of stores that have no folders."""
+
+
 class StorageTrouble(OSError):
     """A storage does not answer or refuses: what lies there may well be whole."""
 
@@ -54,7 +58,7 @@ def require_writable(location: Location) -> None:
     try:
         with _trouble(location):
             system, path = _open(name)
-            system.makedirs(path.rpartition("/")[0], exist_ok=True)
+            _make_folder(system, path.rpartition("/")[0])
             system.pipe_file(path, b"")
             system.rm_file(path)
     except OSError as error:
@@ -91,7 +95,7 @@ def publish(folder: Path, location: str, *, last: str) -> None:
     """Copy the files of a folder to a URI, `last` at the end: what has it is whole. Raises OSError where it cannot."""
     with _trouble(location):
         system, path = _open(location)
-        system.makedirs(path, exist_ok=True)
+        _make_folder(system, path)
         for file in sorted(folder.iterdir(), key=lambda file: file.name == last):
             system.put_file(str(file), f"{path}/{file.name}")
 
@@ -118,6 +122,13 @@ def _trouble(location: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise StorageTrouble(f"storage {location} fails: {_said(error)}") from error
+
+
+def _make_folder(system: Any, path: str) -> None:
+    """In a store of objects that would make a bucket, of a misspelt name too."""
+    protocols = {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
+    if not protocols & _OBJECTS:
+        system.makedirs(path, exist_ok=True)
 
 
 def _said(error: Exception) -> str:

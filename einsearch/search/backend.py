@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +15,7 @@ from einsearch.proxy.location import Location
 from einsearch.proxy.protocol import Setting
 from einsearch.search.executor import SILENCE, Executor
 from einsearch.search.local import LocalExecutor
-from einsearch.search.ray_cluster import Needs, capacity, connect, require_answer
+from einsearch.search.ray_cluster import Needs, capacity, connect, errors_in_one_line, require_answer
 
 BACKENDS = ("local", "ray", "tune")
 
@@ -74,6 +75,10 @@ class Backend:
         """EinsearchError where there is no Ray, or no cluster at the address: before anything is loaded or made."""
         if not self.here:
             require_answer(self.address)
+
+    def errors(self) -> AbstractContextManager[None]:
+        """What runs inside raises EinsearchError for trouble of the cluster."""
+        return nullcontext() if self.here else errors_in_one_line()
 
     def places(self, setting: Setting) -> list[str]:
         """The torch device of every worker; connects to the cluster where there is one.

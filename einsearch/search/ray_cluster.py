@@ -46,8 +46,11 @@ class Needs:
 
 
 def one_line(error: object) -> str:
-    """What an error says, for people: its beginning, in one line."""
-    return " ".join(str(error).split())[:300]
+    """What an error says, for people: its beginning, in one line; of another process's traceback the end."""
+    text = str(error).strip()
+    if "Traceback (most recent call last)" in text:
+        text = text.splitlines()[-1]
+    return " ".join(text.split())[:300]
 
 
 def require_ray() -> None:
@@ -88,6 +91,19 @@ def connect(address: str | None, cores: int) -> bool:
             "it refuses the token; set RAY_AUTH_MODE and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, as its nodes have them"
         )
     raise EinsearchError(f"cannot use the Ray cluster at {address or 'this machine'}: {line}")
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """EinsearchError for trouble of Ray itself that reaches the driver: the cluster is gone, or refuses."""
+    from ray.exceptions import RayError
+
+    try:
+        yield
+    except (RayError, ConnectionError) as error:
+        raise EinsearchError(
+            f"the Ray cluster fails: {one_line(error)}; the same command continues the study"
+        ) from error
 
 
 @contextmanager

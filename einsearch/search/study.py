@@ -168,7 +168,7 @@ class Study:
                     mirror=mirror,
                 )
                 try:
-                    with stop_on_signals(driver):
+                    with stop_on_signals(driver), backend.errors():
                         return driver.run()
                 finally:
                     executor.close()

@@ -53,10 +53,11 @@ def kept(folder: Path) -> set[str]:
     return {trial.checkpoint for trial in trials if trial.checkpoint}
 
 
-def test_a_study_whose_checkpoints_lie_in_s3(cli, start, tiny_study, tmp_path, s3):
+@pytest.mark.parametrize("backend", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+def test_a_study_whose_checkpoints_lie_in_s3(cli, start, tiny_study, tmp_path, s3, backend):
     """The same losses as with a folder; trials of the second rung go on from what the first one wrote."""
     storage = ("--storage", "s3://bucket/shared")
-    answer = ran(start("run", tiny_study, *STUDY, "--backend", "ray", *storage, environment=s3))
+    answer = ran(start("run", tiny_study, *STUDY, "--backend", backend, *storage, environment=s3))
     assert (answer.code, answer.err) == (0, ""), answer
     assert not (tmp_path / "runs" / "tiny" / "checkpoints").exists()
     there = kept(tmp_path)
