@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
-import shutil
+import logging
+import re
 import tempfile
+import time
+import urllib.error
+import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-import yaml
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from einsearch.errors import EinsearchError
-from einsearch.search.config import read_study_file
-from einsearch.search.ray_cluster import INSTALL, require_ray
+from einsearch.job_order import Order
+from einsearch.search.ray_cluster import INSTALL, one_line, require_ray
 
 ADDRESS = "http://127.0.0.1:8265"
 """Of the job server of a head on this machine."""
@@ -25,8 +25,14 @@ ADDRESS = "http://127.0.0.1:8265"
 STOP_SECONDS = 120
 """That a stopped study has to write its checkpoints before it is killed; Ray gives 3."""
 
-UPLOAD_BYTES = 90 << 20
-"""Ray takes 100 MiB of files with a job."""
+STOPPED = 130
+"""Exit code of a study that was stopped, as after Ctrl-C."""
+
+_PATIENCE = 10.0
+"""Seconds in which a job server has to answer."""
+
+_NO_COMMAND = 127
+"""Exit code of a shell that does not find a command."""
 
 
 class Jobs:
@@ -38,44 +44,63 @@ class Jobs:
     def __init__(self, address: str = ADDRESS) -> None:
         require_ray()
         try:
+            import aiohttp  # noqa: F401
+            import requests  # noqa: F401
             from ray.job_submission import JobSubmissionClient
         except ImportError as error:
             raise EinsearchError(f"jobs need the whole of Ray ({error}): {INSTALL}") from None
-        if not address.startswith(("http://", "https://")):
+        if not re.fullmatch(r"https?://[^\s/:@]+(:\d{1,5})?/?", address):
             raise EinsearchError(f"{address!r} is no address of a job server; give http://HOST:8265")
-        self.address = address
-        self._client: Any = self._call(lambda: JobSubmissionClient(address))
+        self.address = address.rstrip("/")
+        self._require_answer()
+        for handler in logging.getLogger("ray").handlers:
+            handler.setLevel(logging.WARNING)  # it tells of every request and file
+        self._client: Any = self._call(lambda: JobSubmissionClient(self.address))
+
+    def _require_answer(self) -> None:
+        """Ray's client itself waits without end for a server that takes a connection and is silent."""
+        try:
+            urllib.request.urlopen(f"{self.address}/api/version", timeout=_PATIENCE).close()
+        except urllib.error.HTTPError:
+            return  # an answer: Ray's client says what it means
+        except (OSError, HTTPException, ValueError) as error:
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            raise EinsearchError(
+                f"no job server answers at {self.address} ({one_line(reason)}); start a head with `ray start --head`, "
+                "or check the address"
+            ) from None
 
     def _call(self, ask: Callable[[], Any]) -> Any:
         """What the server answers; EinsearchError in one line for trouble."""
+        import aiohttp
+        from ray.exceptions import RayError
+
+        # What is no job server answers with anything: text instead of JSON, other fields, another type.
+        trouble = (RayError, aiohttp.ClientError, RuntimeError, ValueError, OSError, KeyError, TypeError)
         try:
             return ask()
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            line = " ".join(str(error).split())[:300]
-            raise EinsearchError(f"the job server at {self.address} cannot be used: {line}") from None
+        except trouble as error:
+            said = one_line(error) if not isinstance(error, KeyError | TypeError) else "it is none of Ray's"
+            raise EinsearchError(f"the job server at {self.address} cannot be used: {said}") from None
 
-    def submit(self, arguments: Sequence[str], *, command: str = "run") -> str:
-        """Start `einsearch COMMAND ARGUMENTS` on the head and return the job's name.
-
-        YAML files and small data among the arguments go along. Trials train on the cluster, and the study's files
-        lie in ~/einsearch-runs of the head, where nothing else is said. Raises EinsearchError for a store URL with
-        a password, which the job server would show to everybody, and for data too large to send.
-        """
-        refuse_passwords(arguments)
+    def submit(self, order: Order) -> str:
+        """Start what was ordered on the head and return the job's name."""
         job = f"einsearch-{uuid.uuid4().hex[:8]}"
+        environment: dict[str, Any] = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}}
         with tempfile.TemporaryDirectory(prefix="einsearch-") as folder:
-            sent = list(_sent(arguments, Path(folder)))
-            environment: dict[str, Any] = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}}
-            if any(Path(folder).iterdir()):
+            if order.parcel:
+                order.parcel.write(Path(folder))
                 environment["working_dir"] = folder
-            entry = entrypoint(sent, command)
-            self._call(lambda: self._client.submit_job(entrypoint=entry, submission_id=job, runtime_env=environment))
+            self._call(
+                lambda: self._client.submit_job(entrypoint=order.entrypoint, submission_id=job, runtime_env=environment)
+            )
         return job
 
     def follow(self, job: str, write: Callable[[str], object]) -> int:
         """Pass the job's output on until it ends, and return its exit code; 130 for one that was stopped.
 
-        An interrupt (Ctrl-C) ends the following only.
+        An interrupt (Ctrl-C) ends the following only. Raises EinsearchError for a job that could not be started, and
+        where the connection is lost.
         """
         self._require(job)
 
@@ -87,13 +112,22 @@ class Jobs:
         return self.outcome(job)
 
     def outcome(self, job: str) -> int:
-        """The exit code of a job that ended."""
-        info = self._require(job)
+        """The exit code of a job, when it has ended. Raises EinsearchError for one that could not be started."""
+        while (info := self._require(job)).status in ("PENDING", "RUNNING"):
+            time.sleep(0.2)
         if info.status == "STOPPED":
-            return 130
+            return STOPPED
         if info.status == "SUCCEEDED":
             return 0
-        return int(info.driver_exit_code or 1)
+        if info.driver_exit_code == _NO_COMMAND:
+            raise EinsearchError(
+                f"the head at {self.address} found no `einsearch`: install it there, and start Ray with it on the PATH"
+            )
+        if info.driver_exit_code is None:
+            raise EinsearchError(
+                f"job {job} failed at {self.address}: {one_line(info.message or 'no reason was given')}"
+            )
+        return int(info.driver_exit_code)
 
     def stop(self, job: str) -> bool:
         """Ask a job to stop in order; returns whether it was running."""
@@ -102,92 +136,23 @@ class Jobs:
 
     def status(self, job: str) -> str:
         """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED."""
-        return str(self._require(job).status)
+        return str(self._require(job).status.value)
 
     def _require(self, job: str) -> Any:
-        try:
-            return self._client.get_job_info(job)
-        except RuntimeError as error:
+        if not re.fullmatch(r"[\w.-]+", job):
+            raise EinsearchError(f"{job!r} is no name of a job; give one as `einsearch submit` printed it")
+
+        def ask() -> Any:
+            try:
+                return self._client.get_job_info(job)
+            except RuntimeError as error:
+                if "does not exist" not in str(error):
+                    raise
+            return None
+
+        info = self._call(ask)
+        if info is None:
             names = [each.submission_id for each in self._call(self._client.list_jobs) if each.submission_id]
             there = f"it has {', '.join(names[-5:])}" if names else "it has none"
-            if "does not exist" in str(error):
-                raise EinsearchError(f"there is no job {job} at {self.address}; {there}") from None
-            raise EinsearchError(f"the job server at {self.address} cannot be used: {error}") from None
-
-
-def entrypoint(arguments: Sequence[str], command: str = "run") -> str:
-    """The shell command of a job.
-
-    >>> entrypoint(["--budget", "1e14"])
-    'einsearch run --backend ray --address auto --runs "$HOME"/einsearch-runs --budget 1e14'
-    """
-    words = [f"einsearch {command}"]
-    if not any(_is(argument, "--backend") for argument in arguments):
-        words.append("--backend ray --address auto")
-    if not any(_is(argument, "--runs") for argument in arguments):
-        words.append('--runs "$HOME"/einsearch-runs')
-    return " ".join([*words, *map(shlex.quote, arguments)])
-
-
-def _is(argument: str, option: str) -> bool:
-    return argument == option or argument.startswith(f"{option}=")
-
-
-def refuse_passwords(arguments: Sequence[str]) -> None:
-    """EinsearchError where an argument is a URL with a password; the message does not show it."""
-    for argument in arguments:
-        text = argument.partition("=")[2] if argument.startswith("--") else argument
-        if "://" not in text:
-            continue
-        try:
-            password = make_url(text).password
-        except (ArgumentError, ValueError):
-            continue
-        if password is not None:
-            raise EinsearchError(
-                "the job server shows the arguments of a job to everybody: leave the password out of --store and set "
-                "EINSEARCH_STORE or ~/.pgpass on the head node"
-            )
-
-
-def _sent(arguments: Sequence[str], folder: Path) -> Iterator[str]:
-    """The arguments as the head has them: local files that they name are copied into the folder, which goes along.
-
-    Raises EinsearchError for a study file that cannot be read, and data too large to send.
-    """
-    option = ""
-    for argument in arguments:
-        name, separator, text = argument.partition("=") if argument.startswith("--") else (option, "", argument)
-        path = Path(text).expanduser()
-        if name in ("--space", "--data") and text and path.exists():
-            text = _copied(path, folder)
-        elif not argument.startswith("--") and option == "" and path.suffix in (".yaml", ".yml"):
-            text = _study_file(path, folder)
-        yield f"{name}={text}" if separator else text if not argument.startswith("--") else argument
-        option = argument if argument.startswith("--") and not separator else ""
-
-
-def _study_file(path: Path, folder: Path) -> str:
-    """A study file with the files that it names."""
-    config = read_study_file(path)
-    fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for name, value in (("space", config.space), ("data", config.data)):
-        if value is not None and Path(value).exists():
-            fields[name] = _copied(Path(value), folder)
-    (folder / path.name).write_text(yaml.safe_dump(fields, sort_keys=False), encoding="utf-8")
-    return path.name
-
-
-def _copied(path: Path, folder: Path) -> str:
-    size = sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
-    if size > UPLOAD_BYTES:
-        raise EinsearchError(
-            f"{path} has {size / 1e6:.0f} MB, and {UPLOAD_BYTES / 1e6:.0f} MB go with a job; put it where the head "
-            "sees it and give that path"
-        )
-    copy = folder / path.name
-    if path.is_dir():
-        shutil.copytree(path, copy)
-    else:
-        shutil.copy(path, copy)
-    return path.name
+            raise EinsearchError(f"there is no job {job} at {self.address}; {there}")
+        return info

@@ -21,7 +21,7 @@ from einsearch.layers.linear import EinsumLinear
 from einsearch.layers.parametrize import learning_rate_multipliers
 from einsearch.proxy import checkpoint
 from einsearch.proxy.gpt2 import ProxyGPT2, linears_of
-from einsearch.proxy.location import is_there, parse_location
+from einsearch.proxy.location import StorageTrouble, is_there, parse_location
 from einsearch.proxy.protocol import Protocol, Setting
 from einsearch.search.study import RUNS, default_store_url
 from einsearch.space.candidate import Candidate
@@ -211,13 +211,16 @@ def _trained(found: FoundTrial, runs: Path) -> ProxyGPT2:
         raise EinsearchError(f"{who} has no checkpoint: it is {trial.state} at step {trial.step}; export another")
     # The folder of runs may have been moved since: the same checkpoint lies there under the same names.
     moved = runs / found.study.name / "checkpoints" / Path(*trial.checkpoint.split("/")[-2:])
-    place = next((each for each in (parse_location(trial.checkpoint), moved) if is_there(each)), None)
-    if place is None:
-        raise EinsearchError(
-            f"the checkpoint of {who} is not at {trial.checkpoint} any more; train it again, or export another"
-        )
     model = ProxyGPT2(found.candidate, found.setting.protocol, trial.seed)
-    state = checkpoint.load_model(place, model)
+    try:
+        place = next((each for each in (parse_location(trial.checkpoint), moved) if is_there(each)), None)
+        if place is None:
+            raise EinsearchError(
+                f"the checkpoint of {who} is not at {trial.checkpoint} any more; train it again, or export another"
+            )
+        state = checkpoint.load_model(place, model)
+    except StorageTrouble as error:
+        raise EinsearchError(str(error)) from None
     if (state.key, state.seed) != (trial.key, trial.seed):
         raise EinsearchError(f"checkpoint {place} is of key {state.key}, seed {state.seed}, not of {who}; remove it")
     if state.implementations:

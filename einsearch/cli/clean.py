@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +10,10 @@ import typer
 
 from einsearch.cli.options import RunsOption, StoreOption, console
 from einsearch.errors import EinsearchError
-from einsearch.proxy.location import Location, parse_location, remove
+from einsearch.proxy.location import parse_location, remove
 from einsearch.search.mirror import delete_mirror
 from einsearch.search.study import RUNS, default_store_url, is_alive, this_process
-from einsearch.store import Store, TrialRow
+from einsearch.store import Store
 
 
 def clean(
@@ -37,25 +36,17 @@ def clean(
         # With the lease nobody runs the study meanwhile, and that of a driver that died is in nobody's way.
         epoch = opened.acquire_lease(row.id, owner=this_process(), alive=is_alive)
         try:
-            for place in _elsewhere(opened.trials(row.id), folder):
-                remove(place)
             _remove(folder / "checkpoints" if checkpoints else folder)
+            for trial in opened.trials(row.id):
+                # With --storage they lie elsewhere; those of another study, which a trial may name, stay.
+                if trial.checkpoint and f"/{study}/checkpoints/" in trial.checkpoint:
+                    remove(parse_location(trial.checkpoint))
         finally:
             opened.release_lease(row.id, epoch)
         if not checkpoints:
             opened.delete_study(study)
             delete_mirror(url, study)
     console().print(f"Removed {what} of {study}.")
-
-
-def _elsewhere(trials: list[TrialRow], folder: Path) -> Iterator[Location]:
-    """The checkpoints that lie outside the study's folder: of `--storage`."""
-    for trial in trials:
-        if trial.checkpoint is None:
-            continue
-        place = parse_location(trial.checkpoint)
-        if not (isinstance(place, Path) and place.is_relative_to(folder.absolute())):
-            yield place
 
 
 def _remove(folder: Path) -> None:

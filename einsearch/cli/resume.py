@@ -62,6 +62,7 @@ def resume(
         silence=worker_timeout,
         loggers=tuple(logger or ()),
     )
+    place.require_answer()
     conduct(
         Study.load(name, store=url, runs=runs, device=place.device(device), here=place.here),
         backend=place,

@@ -86,6 +86,7 @@ def run(
         silence=worker_timeout,
         loggers=tuple(logger or ()),
     )
+    place.require_answer()
     conduct(
         Study.open(config, store=store, runs=runs, device=place.device(device), here=place.here),
         backend=place,

@@ -17,6 +17,6 @@ def stop(
     """Ask a submitted study to stop: running trials write checkpoints, and submitting it again continues it."""
     jobs = Jobs(address)
     if jobs.stop(job):
-        typer.echo(f"Job {job} was asked to stop; `einsearch attach {job}` shows it end.")
+        typer.echo(f"Job {job} was asked to stop; `einsearch attach {job} --address {jobs.address}` shows it end.")
     else:
         typer.echo(f"Job {job} had ended already: {jobs.status(job)}.")

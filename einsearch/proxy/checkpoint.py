@@ -21,7 +21,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from einsearch.errors import EinsearchError
-from einsearch.proxy.location import Location, publish, readable
+from einsearch.proxy.location import Location, StorageTrouble, publish, readable
 
 _TENSORS, _FACTS = "tensors.safetensors", "training.json"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")
@@ -92,8 +92,8 @@ def _save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, stat
 def load_model(place: Location, model: nn.Module) -> TrainingState:
     """Put the checkpoint's weights into `model` and return the rest of its state.
 
-    Raises CheckpointUnreadable where the checkpoint is missing or damaged, EinsearchError where it belongs to
-    another model.
+    Raises CheckpointUnreadable where the checkpoint is missing or damaged, StorageTrouble where its storage cannot be
+    asked, EinsearchError where it belongs to another model.
     """
     tensors, state = _read(place)
     held = tuple(moment for moment in _MOMENTS if any(name.startswith(f"{moment}.") for name in tensors))
@@ -148,6 +148,8 @@ def _read(place: Location) -> tuple[dict[str, Tensor], TrainingState]:
         with readable(place) as folder:
             facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
             return load_file(folder / _TENSORS), TrainingState(**facts)
+    except StorageTrouble:
+        raise
     except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise CheckpointUnreadable(f"checkpoint {place} cannot be read: {error}") from None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from einsearch.proxy.protocol import Setting
 from einsearch.proxy.ranks import Ranks
 from einsearch.search.executor import SILENCE, Executor
 from einsearch.search.local import LocalExecutor
-from einsearch.search.ray_cluster import Needs, capacity, connect
+from einsearch.search.ray_cluster import Needs, capacity, connect, errors_in_one_line, require_answer
 
 BACKENDS = ("local", "ray", "tune")
 
@@ -51,6 +53,13 @@ class Backend:
             raise EinsearchError(
                 "--address, --cpus-per-trial and --gpus-per-trial are of a cluster; give --backend ray"
             )
+        for logger in self.loggers:
+            if logger not in LOGGERS:
+                raise EinsearchError(f"unknown logger {logger!r}; choose one of {', '.join(LOGGERS)}")
+            if self.name != "tune":
+                raise EinsearchError(f"--logger {logger} is of Ray Tune; give --backend tune")
+            if find_spec(logger) is None:
+                raise EinsearchError(f"--logger {logger} needs its package: pip install {logger}")
 
     @property
     def here(self) -> bool:
@@ -62,6 +71,15 @@ class Backend:
         if self.here or asked != "auto":
             return asked
         return "cuda" if self.needs.gpus else "cpu"
+
+    def require_answer(self) -> None:
+        """EinsearchError where there is no Ray, or no cluster at the address: before anything is loaded or made."""
+        if not self.here:
+            require_answer(self.address)
+
+    def errors(self) -> AbstractContextManager[None]:
+        """What runs inside raises EinsearchError for trouble of the cluster."""
+        return nullcontext() if self.here else errors_in_one_line()
 
     def places(self, setting: Setting) -> list[str]:
         """The torch device of every worker; connects to the cluster where there is one.

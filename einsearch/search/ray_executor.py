@@ -204,8 +204,9 @@ class RayExecutor:
             slot.actor.stop.remote()
 
     def close(self) -> None:
-        for slot in self._slots.values():
-            ray.kill(slot.actor, no_restart=True)
+        if ray.is_initialized():  # else the cluster is gone, and Ray would start one
+            for slot in self._slots.values():
+                ray.kill(slot.actor, no_restart=True)
         self._slots.clear()
         if self._marker is not None:
             self._marker.unlink(missing_ok=True)

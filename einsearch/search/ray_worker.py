@@ -28,8 +28,10 @@ from einsearch.search.worker import Answer, Worker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """Who trains on a slot. node, actor: Ray's names. started: of the process, seconds since 1970. shares: whether it
-    sees the driver's file."""
+    """Who trains on a slot. node, actor: Ray's names; a process that is no actor has none of these.
+
+    started: of the process, seconds since 1970. shares: whether it sees the driver's file.
+    """
 
     host: str
     node: str

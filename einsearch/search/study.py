@@ -17,7 +17,7 @@ from einsearch.layers.choice import require_cache
 from einsearch.proxy.batches import require_length
 from einsearch.proxy.corpus import Corpus, load_corpus
 from einsearch.proxy.device import devices, setting_for
-from einsearch.proxy.location import Location, below, parse_location
+from einsearch.proxy.location import Location, below, parse_location, require_writable
 from einsearch.proxy.protocol import Setting
 from einsearch.search.backend import Backend
 from einsearch.search.config import StudyConfig, write_flops
@@ -131,6 +131,7 @@ class Study:
         backend = backend or Backend(workers=workers)
         checkpoints = self.checkpoints(storage)
         backend.places(self.setting)  # refuses what cannot run before anything is stored
+        require_writable(checkpoints)
         if self.config.implementation == "auto":
             require_cache()
         with Store.open(self.store_url) as store:
@@ -167,7 +168,7 @@ class Study:
                     mirror=mirror,
                 )
                 try:
-                    with stop_on_signals(driver):
+                    with stop_on_signals(driver), backend.errors():
                         return driver.run()
                 finally:
                     executor.close()

@@ -61,7 +61,7 @@ class TuneExecutor:
         self._silence = silence
         self._marker = marker_in(folder)
         self._desk = Desk()
-        self._processes: dict[str, About] = {}
+        self._processes: dict[str | None, About] = {}
         self._board: Any = None
         self._question: Any = None
         self._asked_at = 0.0

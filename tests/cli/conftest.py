@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from einsearch.cli.main import main
+from tests.ray_head import Head, running_head
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Answer:
 
 
 Cli = Callable[..., Answer]
+Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -50,12 +52,21 @@ def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
     return run
 
 
+@pytest.fixture(scope="session")
+def head() -> Iterator[Head]:
+    """A Ray cluster of this machine with a job server and room for two trials; none of the tests stops it."""
+    pytest.importorskip("ray")
+    with running_head() as made:
+        yield made
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+def start(tmp_path: Path) -> Start:
     """Start a command as a process, in a session of its own as a terminal would."""
 
-    def begin(*arguments: object) -> subprocess.Popen[str]:
-        environment = {name: value for name, value in os.environ.items() if name != "EINSEARCH_STORE"}
+    def begin(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        unset = ("EINSEARCH_STORE", "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
+        environment = {name: value for name, value in os.environ.items() if name not in unset} | (environment or {})
         return subprocess.Popen(
             [sys.executable, "-m", "einsearch", *map(str, arguments)],
             cwd=tmp_path,

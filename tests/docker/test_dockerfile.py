@@ -96,7 +96,7 @@ def test_requirements_agree_and_hold_what_a_cluster_needs() -> None:
     assert not differ, "the tests run with other versions than the images"
 
 
-@pytest.mark.parametrize("extra", ["dashboard", "postgres", "ray"])
+@pytest.mark.parametrize("extra", ["dashboard", "postgres", "ray", "s3"])
 def test_pins_are_in_the_ranges_of_the_extras(extra: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     held = pins(ROOT / "requirements.txt") | pins(FOLDER / "requirements-cluster.txt")
