@@ -26,9 +26,10 @@ _PATIENCE = 180.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """A cluster of one node. home: of its jobs. environment: what a command needs that uses it."""
+    """A cluster of one node. client: for those outside. home: of its jobs. environment: what a command needs."""
 
     address: str
+    client: str
     jobs: str
     folder: Path
     home: Path
@@ -90,7 +91,8 @@ def running_head(cpus: int = 2) -> Iterator[Head]:
             command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True, cwd=folder
         )
     jobs = f"http://127.0.0.1:{dashboard}"
-    head = Head(address=f"127.0.0.1:{port}", jobs=jobs, folder=folder, home=home, environment=access)
+    at = {"address": f"127.0.0.1:{port}", "client": f"ray://127.0.0.1:{client}", "jobs": jobs}
+    head = Head(**at, folder=folder, home=home, environment=access)
     try:
         _wait(process, jobs, access["RAY_AUTH_TOKEN"], folder / "log")
         yield head

@@ -13,9 +13,6 @@ from einsearch.proxy.device import code_version
 from einsearch.proxy.location import Location
 from einsearch.search.ray_cluster import connect
 
-PATIENCE = 60.0
-"""Seconds in which a node has to start a process."""
-
 
 def cluster_findings(address: str, folder: Location) -> Iterator[Finding]:
     """Of the cluster at an address. folder: where checkpoints would be written, which all nodes have to see."""
@@ -39,47 +36,26 @@ def cluster_findings(address: str, folder: Location) -> Iterator[Finding]:
                 f"is dead: {' '.join(str(why).split())[:200]}",
                 "start it again; what it trained goes on from checkpoints on other nodes",
             )
-    yield from _alive(alive, folder)
+    yield from _alive(folder)
 
 
 _AMOUNTS = (("CPU", "cores"), ("GPU", "GPUs"))
 
 
-def _alive(nodes: list[dict[str, Any]], folder: Location) -> Iterator[Finding]:
+def _alive(folder: Location) -> Iterator[Finding]:
     """A process of each node says what it runs."""
-    import ray
-    from ray.exceptions import RayError
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+    from einsearch.search.ray_nodes import ask_nodes
 
-    from einsearch.search.ray_worker import about_process, marker_in
-
-    marker = marker_in(folder)
-    if marker is not None:
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.touch()
-    ask = ray.remote(num_cpus=0, max_retries=0)(about_process)
-    asked = {}
-    for node in nodes:
-        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked[node["NodeID"]] = ask.options(scheduling_strategy=there).remote(marker)
-    try:
-        ray.wait(list(asked.values()), num_returns=len(asked), timeout=PATIENCE)
-        for node in nodes:
-            subject = f"node {node['NodeManagerHostname']}"
-            try:
-                about = ray.get(asked[node["NodeID"]], timeout=0)
-            except (RayError, TimeoutError) as error:
-                why = " ".join(str(error).split())[:200]
-                yield wrong(
-                    subject,
-                    f"starts no process with einsearch: {why}",
-                    "install the same einsearch in the Python that runs Ray there, or take the node out",
-                )
-                continue
-            yield from _same(subject, about, folder)
-    finally:
-        if marker is not None:
-            marker.unlink(missing_ok=True)
+    for node in ask_nodes(folder):
+        subject = f"node {node.host}"
+        if node.about is None:
+            yield wrong(
+                subject,
+                f"starts no process with einsearch: {node.trouble}",
+                "install the same einsearch in the Python that runs Ray there, or take the node out",
+            )
+        else:
+            yield from _same(subject, node.about, folder)
 
 
 def _same(subject: str, about: Any, folder: Location) -> Iterator[Finding]:

@@ -49,6 +49,10 @@ class Backend:
             raise EinsearchError(f"workers is {self.workers}; it must be at least 1")
         if not self.silence > 0:
             raise EinsearchError(f"worker-timeout is {self.silence:g} s; it must be positive")
+        if self.name == "tune" and (self.address or "").startswith("ray://"):
+            raise EinsearchError(
+                "Ray Tune does not run through a Ray client; give --backend ray, or --address HOST:PORT on a node"
+            )
         if self.here and (self.address is not None or self.needs != Needs()):
             raise EinsearchError(
                 "--address, --cpus-per-trial and --gpus-per-trial are of a cluster; give --backend ray"
@@ -94,6 +98,20 @@ class Backend:
         connect(self.address, max(self.workers or 0, usable_cores()))
         room = capacity(needs)
         return [setting.device] * (self.workers or room)
+
+    def require_nodes(self, setting: Setting, folder: Location) -> None:
+        """EinsearchError where a node that would train runs something else, or does not see the folder of checkpoints.
+
+        A node that does not answer is left to the executor. Ray of this machine's own is this machine.
+        """
+        if self.here or self.address is None:
+            return
+        from einsearch.search.ray_nodes import ask_nodes
+        from einsearch.search.ray_worker import require_same
+
+        for node in ask_nodes(folder, self._needs(setting)):
+            if node.about is not None:
+                require_same(node.about, setting)
 
     def _needs(self, setting: Setting) -> Needs:
         """With a GPU for each trial where the study is of GPUs and nothing is said.

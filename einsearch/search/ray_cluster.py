@@ -174,7 +174,7 @@ def capacity(needs: Needs) -> int:
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    found = sum(_on_node(node, needs) for node in nodes)
+    found = sum(room_on(node, needs) for node in nodes)
     if found:
         return found
     have = ", ".join(f"{sum(n.get(r, 0) for n in nodes):g} {name}" for r, name in (("CPU", "cores"), ("GPU", "GPUs")))
@@ -184,7 +184,7 @@ def capacity(needs: Needs) -> int:
     )
 
 
-def _on_node(resources: dict[str, float], needs: Needs) -> int:
+def room_on(resources: dict[str, float], needs: Needs) -> int:
     """How many trials a node holds: as many on each GPU as its fractions allow, as many as the cores allow."""
     by_cores = math.floor(resources.get("CPU", 0) / needs.cpus + 1e-9) if needs.cpus else math.inf
     gpus = resources.get("GPU", 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RaySystemError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from einsearch.errors import EinsearchError
@@ -157,13 +157,13 @@ class RayExecutor:
                 self._failed_starts.failed(slot.name, str(error))
             yield from self._replace(slot, f"worker died: {line_of(str(error))}")
             return
-        if ref is slot.coming:
+        if ref == slot.coming:  # not `is`: through a Ray client refs come back as copies
             require_same(answer, self._setting)
             slot.coming, slot.about = None, answer
             self._failed_starts.came_up(slot.name)
             if slot.segment is not None:
                 self._begin(slot)
-        elif ref is slot.question:
+        elif ref == slot.question:
             slot.question = None
             if answer is not None and answer != slot.progress:
                 slot.progress, slot.heard_at = answer, time.monotonic()
@@ -179,7 +179,7 @@ class RayExecutor:
             yield Lost(slot.name, reason.replace("worker", f"worker on {slot.about.host}", 1), retry=True)
 
     def _end(self, slot: _Slot) -> None:
-        ray.kill(slot.actor, no_restart=True)
+        _kill(slot)
         if slot.about is not None:
             # A process that is stopped or hangs does not hear Ray.
             there = NodeAffinitySchedulingStrategy(slot.about.node, soft=False)
@@ -206,7 +206,14 @@ class RayExecutor:
     def close(self) -> None:
         if ray.is_initialized():  # else the cluster is gone, and Ray would start one
             for slot in self._slots.values():
-                ray.kill(slot.actor, no_restart=True)
+                _kill(slot)
         self._slots.clear()
         if self._marker is not None:
             self._marker.unlink(missing_ok=True)
+
+
+def _kill(slot: _Slot) -> None:
+    try:
+        ray.kill(slot.actor, no_restart=True)
+    except RaySystemError:
+        return  # "actor creation cancelled": it was not there yet, and never will be

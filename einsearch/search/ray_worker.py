@@ -109,6 +109,7 @@ class Trainer:
         self._stop = threading.Event()
         self._progress: Progress | None = None
 
+    @ray.method(concurrency_group="control")
     def about(self) -> About:
         return about_process(self._marker)
 
@@ -119,18 +120,18 @@ class Trainer:
     def _note(self, progress: Progress) -> None:
         self._progress = progress
 
+    @ray.method(concurrency_group="control")
     def progress(self) -> Progress | None:
         """The latest of the segment under way. An answer is a sign of life of the process, not of the training."""
         return self._progress
 
+    @ray.method(concurrency_group="control")
     def stop(self) -> None:
         self._stop.set()
 
 
 def actor_class() -> Any:
     """Trainer as an actor whose small methods answer while it trains."""
-    for name in ("about", "progress", "stop"):
-        setattr(Trainer, name, ray.method(concurrency_group="control")(getattr(Trainer, name)))
     return ray.remote(concurrency_groups={"control": 1})(Trainer)
 
 

@@ -130,7 +130,9 @@ class Study:
         """
         backend = backend or Backend(workers=workers)
         checkpoints = self.checkpoints(storage)
-        backend.places(self.setting)  # refuses what cannot run before anything is stored
+        # What cannot run is refused before anything is stored.
+        backend.places(self.setting)
+        backend.require_nodes(self.setting, checkpoints)
         require_writable(checkpoints)
         if self.config.implementation == "auto":
             require_cache()

@@ -175,9 +175,7 @@ def test_nodes_with_another_einsearch(start, tiny_study, tmp_path, head):
     environment = head.environment | {"PYTHONPATH": str(copy.parent)}
     answer = end_of(start("run", tiny_study, *ON_RAY, "--address", head.address, environment=environment))
     refused(answer, " runs einsearch 0.", ", the study is of 0.", "install the same version on all nodes")
-    found = row(tmp_path)
-    assert found is not None
-    assert (found.spent, found.lost, found.reserved) == (0, 0, 0), "nothing was trained"
+    assert row(tmp_path) is None
 
 
 def test_a_cluster_with_another_ray(start, tiny_study, tmp_path, head):
@@ -203,6 +201,22 @@ def test_another_token(start, tiny_study, tmp_path, head):
     answer = end_of(start("run", tiny_study, *ON_RAY, "--address", head.address, environment=environment))
     refused(answer, f"cannot use the Ray cluster at {head.address}: it refuses the token; set RAY_AUTH_MODE and ")
     assert row(tmp_path) is None
+
+
+def test_from_outside_through_a_client(start, tiny_study, tmp_path, head):
+    """ray://: nothing of Ray's runs in this process but the connection."""
+    study = ("run", tiny_study, *ON_RAY, "--address", head.client, "--workers", 2)
+    answer = end_of(start(*study, environment=head.environment))
+    assert (answer.code, answer.err) == (0, ""), answer
+    found = row(tmp_path)
+    assert found is not None
+    assert (found.state, found.lost) == ("finished", 0)
+
+
+def test_tune_needs_a_node(cli, tiny_study, tmp_path):
+    answer = cli("run", tiny_study, "--backend", "tune", "--address", "ray://127.0.0.1:1", "--device", "cpu")
+    refused(answer, "Ray Tune does not run through a Ray client; give --backend ray, or --address HOST:PORT on a node")
+    assert not (tmp_path / "runs").exists()
 
 
 # Ctrl-C.
