@@ -12,21 +12,23 @@ MOST_FAILURES = 3
 
 
 class FailedStarts:
-    """Counts, slot by slot, the workers whose constructor raised; one that came up begins the count anew.
+    """Counts, slot by slot, the workers that failed to come up; one that came up begins the count anew.
 
-    A worker that dies while it comes up, as its node does, raised nothing and does not count: nodes come and go.
+    remedy: what a person can do. A worker that dies while it comes up, as its node does, raised nothing and does not
+    count: nodes come and go.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, remedy: str = "mend that or take the node out of the cluster") -> None:
+        self._remedy = remedy
         self._failures: Counter[str] = Counter()
 
     def failed(self, slot: str, said: str) -> None:
-        """A worker's constructor raised. said: Ray's text of it. EinsearchError where trying again is in vain."""
+        """A worker failed to come up. said: the text of its error. EinsearchError where trying again is in vain."""
         self._failures[slot] += 1
         if self._failures[slot] >= MOST_FAILURES:
             raise EinsearchError(
-                f"no worker comes up{_place(said)}: {cause_in(said)} ({MOST_FAILURES} times in a row); mend that or "
-                "take the node out of the cluster, then the same command goes on"
+                f"no worker comes up{_place(said)}: {cause_in(said)} ({MOST_FAILURES} times in a row); "
+                f"{self._remedy}, then the same command goes on"
             )
 
     def came_up(self, slot: str) -> None:

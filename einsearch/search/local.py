@@ -15,6 +15,7 @@ from pathlib import Path
 from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Segment
 from einsearch.search.executor import SILENCE, Advanced, Event, Lost, ending
+from einsearch.search.failed_starts import FailedStarts
 from einsearch.search.local_worker import IGNORED, serve
 
 _COMING_UP = 120.0
@@ -35,7 +36,7 @@ class LocalExecutor:
 
     devices: the torch device of each worker (`cpu`, `cuda:0`, ...). A worker that dies, or gives no sign of life
     for `silence` seconds (more while it comes up), is replaced and its segment reported Lost. Workers end by
-    themselves when this process is gone.
+    themselves when this process is gone. Raises EinsearchError from poll where workers fail to come up again and again.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class LocalExecutor:
         self._silence = silence
         self._context = multiprocessing.get_context("spawn")
         self._workers: dict[str, _Worker] = {}
+        self._failed_starts = FailedStarts("its error stands above; mend that")
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -116,6 +118,8 @@ class LocalExecutor:
                 events += self._replace(slot, f"worker gave no sign of life for {patience:g} s")
             elif not worker.process.is_alive():
                 events += self._drain(slot, worker)
+                if not worker.up and (worker.process.exitcode or 0) > 0:  # it raised: no signal ended it
+                    self._failed_starts.failed(slot, f"its process ended with exit code {worker.process.exitcode}")
                 events += self._replace(slot, f"worker died with exit code {worker.process.exitcode}")
         return events
 
@@ -126,6 +130,7 @@ class LocalExecutor:
                 message = worker.connection.recv()
                 worker.up, worker.heard_at = True, time.monotonic()
                 if message == "up":
+                    self._failed_starts.came_up(slot)
                     continue
                 if message[0] == "advanced":
                     events.append(Advanced(slot, message[1]))

@@ -105,6 +105,8 @@ class Trainer:
 
     def __init__(self, setting: Setting, text: Text, marker: Path | None, needs: Needs) -> None:
         self._worker = Worker(needs.devices(setting.device), setting, text.corpus, memory=needs.memory)
+        if self._worker.unusable:
+            raise RuntimeError(self._worker.unusable)  # another node may be better
         self._marker = marker
         self._stop = threading.Event()
         self._progress: Progress | None = None

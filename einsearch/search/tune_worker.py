@@ -58,6 +58,8 @@ class SegmentTrainable(tune.Trainable):
         board: Any,
     ) -> None:
         self._worker = Worker(needs.devices(setting.device), setting, text.corpus, memory=needs.memory)
+        if self._worker.unusable:
+            raise RuntimeError(self._worker.unusable)  # another node may be better
         self._about, self._board = about_process(marker), board
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

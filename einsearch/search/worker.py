@@ -31,6 +31,7 @@ class Worker:
     """Trains segments on one device, or each on all of several.
 
     load: gets the data when the first segment comes. memory: the part of each GPU's memory to take; None: all.
+    unusable: why no segment can run here, if that is so.
     """
 
     def __init__(
@@ -40,21 +41,23 @@ class Worker:
         self._setting = setting
         self._load = load
         self._corpus: Corpus | None = None
-        self._unusable: str | None = None
+        self.unusable: str | None = None
         try:
             for device in reversed(self._devices):
+                if device.type == "cuda":
+                    torch.cuda.init()
                 prepare(device)
                 if memory is not None:
                     torch.cuda.set_per_process_memory_fraction(memory, device)
-        except RuntimeError as error:  # a GPU that cannot be opened: no segment can run here
-            self._unusable = f"device {', '.join(devices)} cannot be used: {first_line(error)}"
+        except (RuntimeError, AssertionError) as error:  # no driver, no GPU, no CUDA in torch
+            self.unusable = f"device {', '.join(devices)} cannot be used: {first_line(error)}"
 
     def run(
         self, segment: Segment, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool] = never
     ) -> Answer:
         """Train a segment. Never raises: whatever fails, the worker is usable after."""
-        if self._unusable:
-            return "refused", self._unusable
+        if self.unusable:
+            return "refused", self.unusable
         try:
             self._corpus = self._corpus or self._load()
         except EinsearchError as error:

@@ -10,8 +10,10 @@ from dataclasses import replace
 
 import psutil
 import pytest
+import torch
 
-from einsearch.search.executor import Advanced, Finished
+from einsearch.errors import EinsearchError
+from einsearch.search.executor import Advanced, Finished, Refused
 from einsearch.search.local import LocalExecutor
 
 LONG = 10**6
@@ -68,6 +70,43 @@ def test_a_worker_that_still_comes_up_is_not_silent(segment, setting, place):
         assert executor.pid(slot) == coming
     finally:
         executor.close()
+
+
+def test_workers_that_never_come_up_end_in_one_line(setting, place, capfd):
+    executor = LocalExecutor(["nonsense"], setting, place / "text", place / "cache")
+    executor.start()
+
+    def wait() -> None:
+        for _ in range(200):
+            assert executor.poll(1.0) == []
+
+    try:
+        with pytest.raises(EinsearchError) as raised:
+            wait()
+    finally:
+        executor.close()
+    assert str(raised.value) == (
+        "no worker comes up: its process ended with exit code 1 (3 times in a row); its error stands above; mend that, "
+        "then the same command goes on"
+    )
+    assert "nonsense" in capfd.readouterr().err
+
+
+def test_a_gpu_that_cannot_be_opened_stops_the_study(segment, setting, place):
+    if torch.cuda.is_available():
+        pytest.skip("CUDA works here")
+    executor = LocalExecutor(["cuda:0"], setting, place / "text", place / "cache")
+    executor.start()
+    try:
+        executor.submit(executor.slots[0], segment)
+        events = []
+        while not events:
+            events = executor.poll(1.0)
+    finally:
+        executor.close()
+    (refused,) = events
+    assert isinstance(refused, Refused)
+    assert refused.reason.startswith("device cuda:0 cannot be used: ")
 
 
 DRIVER = """
