@@ -203,6 +203,7 @@ def test_another_token(start, tiny_study, tmp_path, head):
     assert row(tmp_path) is None
 
 
+@pytest.mark.slow  # Ray gives its client's server 30 s to start, which a busy machine may not keep
 def test_from_outside_through_a_client(start, tiny_study, tmp_path, head):
     """ray://: nothing of Ray's runs in this process but the connection."""
     study = ("run", tiny_study, *ON_RAY, "--address", head.client, "--workers", 2)
