@@ -160,9 +160,24 @@ class Lab:
 
     @contextmanager
     def held(self, process: subprocess.Popen[str]) -> Iterator[psutil.Process]:
-        """A worker that has work and does not get on with it: one that was between two segments has got the next."""
-        worker = min(self.workers(process), key=lambda p: (".train" not in " ".join(p.cmdline()), p.pid))
-        worker.suspend()
+        """A worker that has work and does not get on with it: one that was between two segments has got the next.
+
+        On Ray one whose process says that it trains: under Tune there may be others, that nobody waits for.
+        """
+        worker: psutil.Process | None = None
+
+        def found() -> bool:
+            nonlocal worker
+            assert process.poll() is None, self.story()
+            for worker in self.workers(process):
+                worker.suspend()
+                if self.cluster is None or ".train" in " ".join(worker.cmdline()):
+                    return True
+                worker.resume()
+            return False
+
+        wait_until(found, 120, "no worker trains")
+        assert worker is not None
         try:
             time.sleep(2)
             yield worker
