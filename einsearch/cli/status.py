@@ -12,11 +12,11 @@ from rich.text import Text
 
 from einsearch.cli.options import JsonOption, RunsOption, StoreOption, console, print_json
 from einsearch.cli.tables import leader_table
-from einsearch.doctor.study import lost_work, stuck_segments
+from einsearch.doctor.study import is_driven, lost_work, stuck_segments
 from einsearch.report.study_data import StudyData, read_study
 from einsearch.report.summary import summarize
 from einsearch.search.config import write_flops
-from einsearch.search.study import RUNS, default_store_url, is_alive
+from einsearch.search.study import RUNS, default_store_url
 from einsearch.store import SegmentRow, Store, StudyRow
 
 
@@ -31,7 +31,7 @@ def status(
     if study is None:
         with Store.open(url, create=False) as opened:
             studies = opened.studies()
-            driven = {row.id: _is_driven(opened, row.id) for row in studies}
+            driven = {row.id: is_driven(opened.lease(row.id)) for row in studies}
         if json:
             print_json([_study_json(row, driven[row.id]) for row in studies])
         else:
@@ -40,7 +40,7 @@ def status(
     data = read_study(url, study)
     with Store.open(url, create=False) as opened:
         audit = opened.audit(data.study.id)
-        held = _is_driven(opened, data.study.id)
+        held = is_driven(opened.lease(data.study.id))
     if json:
         running = [s.id for s in data.segments if s.state == "reserved"]
         stuck = [segment.id for segment, _ in stuck_segments(data.segments)]
@@ -61,12 +61,6 @@ def status(
     out.print(leader_table(summary.leaders[:10], title="Leaders", dense=summary.dense))
     for violation in audit.violations:
         out.print(f"books: {violation}")
-
-
-def _is_driven(store: Store, study_id: int) -> bool:
-    """Whether a process runs the study; one on another host is taken at its word."""
-    lease = store.lease(study_id)
-    return lease is not None and is_alive(lease.owner) is not False
 
 
 def _study_json(row: StudyRow, driven: bool) -> dict[str, object]:

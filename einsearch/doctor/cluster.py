@@ -59,12 +59,13 @@ def _alive(folder: Location) -> Iterator[Finding]:
 
 
 def _same(subject: str, about: Any, folder: Location) -> Iterator[Finding]:
+    from einsearch.search.ray_worker import differences
+
     found = False
-    for name, theirs, ours in (("einsearch", about.code, code_version()), ("torch", about.torch, torch.__version__)):
-        if theirs.partition("+")[0] != ours.partition("+")[0] or (name == "einsearch" and theirs != ours):
-            found = True
-            text = f"runs {name} {theirs}, this machine {ours}: losses would not compare"
-            yield wrong(subject, text, "install the same version")
+    for name, theirs, ours in differences(about, code_version(), torch.__version__):
+        found = True
+        text = f"runs {name} {theirs}, this machine {ours}: losses would not compare"
+        yield wrong(subject, text, "install the same version")
     if not about.shares:
         found = True
         yield warning(

@@ -12,7 +12,8 @@ from einsearch.errors import EinsearchError
 from einsearch.proxy.location import is_there, parse_location
 from einsearch.search.config import write_flops
 from einsearch.search.whereabouts import is_alive
-from einsearch.store import SegmentRow, Store, StudyRow, TrialRow
+from einsearch.store import LeaseRow, SegmentRow, Store, StudyRow, TrialRow
+from einsearch.store.fence import process_of
 from einsearch.store.leases import LEASE_TIMEOUT
 
 STUCK = 120.0
@@ -45,23 +46,24 @@ def study_findings(store: Store, row: StudyRow) -> Iterator[Finding]:
     yield from found
 
 
+def is_driven(lease: LeaseRow | None) -> bool:
+    """Whether a process runs the study; one on another host, which cannot be looked at, by its last sign of life."""
+    if lease is None:
+        return False
+    alive = is_alive(lease.owner)
+    return time.time() - lease.heartbeat_at < LEASE_TIMEOUT if alive is None else alive
+
+
 def _driver(store: Store, row: StudyRow, segments: Iterable[SegmentRow]) -> Iterator[Finding]:
     """A study that nobody runs, although it says so."""
     lease = store.lease(row.id)
-    if lease is None:
-        silent, who = True, "no driver"
-    else:
-        host, pid, _ = lease.owner.rsplit(":", 2)
-        age, alive = max(0.0, time.time() - lease.heartbeat_at), is_alive(lease.owner)
-        silent, who = alive is False or (alive is None and age > LEASE_TIMEOUT), f"driver {host}:{pid}"
-    if row.state != "running":
+    if row.state != "running" or is_driven(lease):
         return
-    if silent:
-        left = sum(segment.state == "reserved" for segment in segments)
-        text = f"it stands as running, and its {who} ended"
-        if left:
-            text += f"; {left} {'segment was' if left == 1 else 'segments were'} under way and will be charged as lost"
-        yield warning(f"study {row.name}", text, f"einsearch resume {row.name}")
+    left = sum(segment.state == "reserved" for segment in segments)
+    text = f"it stands as running, and its {f'driver {process_of(lease.owner)}' if lease else 'driver'} ended"
+    if left:
+        text += f"; {left} {'segment was' if left == 1 else 'segments were'} under way and will be charged as lost"
+    yield warning(f"study {row.name}", text, f"einsearch resume {row.name}")
 
 
 def stuck_segments(segments: Iterable[SegmentRow], now: datetime | None = None) -> list[tuple[SegmentRow, float]]:

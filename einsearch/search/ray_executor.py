@@ -9,7 +9,6 @@ from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RaySystemError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from einsearch.errors import EinsearchError
 from einsearch.proxy.corpus import Corpus
@@ -19,7 +18,7 @@ from einsearch.proxy.trainer import Progress, Segment
 from einsearch.search.executor import SILENCE, Advanced, Event, Lost, ending
 from einsearch.search.failed_starts import FailedStarts
 from einsearch.search.ray_cluster import Needs
-from einsearch.search.ray_worker import About, Text, actor_class, end_process, line_of, marker_in, require_same
+from einsearch.search.ray_worker import About, Text, actor_class, end, line_of, marker_in, require_same
 
 _ASK_EVERY = 1.0
 """Seconds between two questions for a slot's progress; more where there are hundreds of slots."""
@@ -181,9 +180,7 @@ class RayExecutor:
     def _end(self, slot: _Slot) -> None:
         _kill(slot)
         if slot.about is not None:
-            # A process that is stopped or hangs does not hear Ray.
-            there = NodeAffinitySchedulingStrategy(slot.about.node, soft=False)
-            end_process.options(scheduling_strategy=there).remote(slot.about.pid, slot.about.started)
+            end(slot.about)  # one that is stopped or hangs does not hear Ray
 
     def _require_workers(self) -> None:
         """EinsearchError where the cluster has had no worker for long, or none for a segment that has to come next."""

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import psutil
 import ray
 import torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from einsearch.errors import EinsearchError
 from einsearch.host import host_name
@@ -150,15 +152,28 @@ def end_process(pid: int, started: float) -> bool:
     return True
 
 
+def end(about: About) -> None:
+    """Kill a process on its node, also one that does not hear Ray."""
+    there = NodeAffinitySchedulingStrategy(about.node, soft=False)
+    end_process.options(scheduling_strategy=there).remote(about.pid, about.started)
+
+
+def differences(about: About, code: str, torch_version: str) -> Iterator[tuple[str, str, str]]:
+    """Package, version there and version here, of those that differ so that losses would not compare."""
+    if about.code != code:
+        yield "einsearch", about.code, code
+    # torch's local version says which devices it was built for: +cpu, +cu130.
+    if about.torch.partition("+")[0] != torch_version.partition("+")[0]:
+        yield "torch", about.torch, torch_version
+
+
 def require_same(about: About, setting: Setting) -> None:
     """EinsearchError where a worker would train something else than the driver books."""
-    for name, theirs, ours in (("einsearch", about.code, setting.code), ("torch", about.torch, setting.torch)):
-        # torch's local version says which devices it was built for: +cpu, +cu130.
-        if theirs != ours and not (name == "torch" and theirs.partition("+")[0] == ours.partition("+")[0]):
-            raise EinsearchError(
-                f"node {about.host} runs {name} {theirs}, the study is of {ours}: losses would not compare; "
-                "install the same version on all nodes"
-            )
+    for name, theirs, ours in differences(about, setting.code, setting.torch):
+        raise EinsearchError(
+            f"node {about.host} runs {name} {theirs}, the study is of {ours}: losses would not compare; "
+            "install the same version on all nodes"
+        )
     if not about.shares:
         raise EinsearchError(
             f"node {about.host} does not see the folder of checkpoints; give --storage with a folder that all nodes "

@@ -20,7 +20,7 @@ from einsearch.proxy.protocol import Setting
 from einsearch.proxy.trainer import Progress, Segment
 from einsearch.search.executor import SILENCE, Advanced, Event
 from einsearch.search.ray_cluster import Needs
-from einsearch.search.ray_worker import About, Text, end_process, marker_in
+from einsearch.search.ray_worker import About, Text, end, marker_in
 from einsearch.search.tune_desk import Desk, StudyScheduler, StudySearcher, Work
 from einsearch.search.tune_worker import Board, SegmentTrainable, quiet_tune
 
@@ -171,8 +171,7 @@ class TuneExecutor:
         """End an actor's process, also one that is stopped or hangs and does not hear Ray."""
         about = self._processes.get(actor._actor_id.hex())
         if about is not None:
-            there = NodeAffinitySchedulingStrategy(about.node, soft=False)
-            end_process.options(scheduling_strategy=there).remote(about.pid, about.started)
+            end(about)
         else:
             ray.kill(actor, no_restart=True)
 

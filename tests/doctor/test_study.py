@@ -1,5 +1,6 @@
 """What the doctor finds in a study that something happened to."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,11 +9,12 @@ import pytest
 
 from einsearch.doctor.finding import Finding
 from einsearch.doctor.store import store_findings
-from einsearch.doctor.study import lost_work, stuck_segments, study_findings
+from einsearch.doctor.study import is_driven, lost_work, stuck_segments, study_findings
 from einsearch.search.config import read_study_file
 from einsearch.search.study import Study
 from einsearch.search.whereabouts import this_process
-from einsearch.store import Store, TrialRow
+from einsearch.store import LeaseRow, Store, TrialRow
+from einsearch.store.leases import LEASE_TIMEOUT
 
 DEAD = "elsewhere-than-here:1:1.00"
 
@@ -85,6 +87,14 @@ def test_a_driver_that_ended_and_one_that_runs(store: Store) -> None:
     (warning,) = (each for each in findings(store) if each.state == "warning" and "ended" in each.text)
     assert warning.text == f"it stands as running, and its driver {host}:{pid} ended"
     assert warning.mend == "einsearch resume tiny"
+
+
+def test_a_driver_on_another_host_is_judged_by_its_last_sign_of_life() -> None:
+    now = time.time()
+    assert not is_driven(None)
+    for silence, driven in ((1.0, True), (LEASE_TIMEOUT + 1, False)):
+        assert is_driven(LeaseRow(study_id=1, epoch=1, owner=DEAD, heartbeat_at=now - silence)) == driven
+    assert is_driven(LeaseRow(study_id=1, epoch=1, owner=this_process(), heartbeat_at=now - 1000))
 
 
 def test_what_a_dead_driver_left(store: Store) -> None:
